@@ -1,0 +1,82 @@
+//! The one error type of the library: every bad input becomes a value of it, worded as a sentence that says what to change.
+
+/// Everything that can go wrong in this crate.
+///
+/// The message of each variant is one complete sentence, fit to be shown to the person who supplied the input.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two arguments do not fit together.
+    #[error("{what} has shape {found_rows} x {found_columns}, but {rows} x {columns} is needed")]
+    Shape {
+        /// Which argument.
+        what: &'static str,
+        /// Rows needed.
+        rows: usize,
+        /// Columns needed.
+        columns: usize,
+        /// Rows found.
+        found_rows: usize,
+        /// Columns found.
+        found_columns: usize,
+    },
+    /// An argument without any entries where at least one is needed.
+    #[error("{what} is empty; give at least one {unit}")]
+    Empty {
+        /// Which argument.
+        what: &'static str,
+        /// What is missing: "row", "column", "neuron".
+        unit: &'static str,
+    },
+    /// A NaN or an infinity.
+    #[error("{what} holds a value that is not finite at row {row}, column {column} (counted from 0)")]
+    NotFinite {
+        /// Which argument.
+        what: &'static str,
+        /// Row of the first such value.
+        row: usize,
+        /// Column of the first such value.
+        column: usize,
+    },
+    /// A setting outside its range.
+    #[error("{name} is {value}, but {requirement}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// The value that was given.
+        value: String,
+        /// What would be accepted.
+        requirement: &'static str,
+    },
+    /// The result would not fit in memory.
+    #[error("{what} would take {bytes} bytes, which is more than this machine can address or has free; use fewer rows or columns")]
+    Memory {
+        /// What would be too large.
+        what: &'static str,
+        /// Its size.
+        bytes: u128,
+    },
+    /// A SIMD level that this processor does not have, or a name that is no level.
+    #[error("SIMD level '{name}' is not available here; available: {available}")]
+    Level {
+        /// The level asked for.
+        name: String,
+        /// The levels that could be asked for, separated by commas.
+        available: String,
+    },
+    /// An iteration left the finite numbers; the last good weights are kept.
+    #[error("training diverged at iteration {iteration}: the loss is not finite; lower the step size")]
+    Diverged {
+        /// The iteration whose loss was not finite.
+        iteration: usize,
+    },
+    /// A table that cannot be used as it is.
+    #[error("{0}")]
+    Table(String),
+    /// A fitted model that cannot be used as it is.
+    #[error("{0}")]
+    Model(String),
+}
+
+/// The result type of the library.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,11 @@
+#![doc = "Fast, provable training of score models; see the README."]
+#![deny(missing_docs)]
+#![warn(unsafe_op_in_unsafe_fn)]
+
+pub mod error;
+pub mod kernels;
+pub mod score;
+pub mod simd;
+pub mod table;
+
+pub use error::{Error, Result};

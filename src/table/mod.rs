@@ -1,0 +1,1 @@
+//! Tables: schema, codec (table to matrix and back) and metrics.
