@@ -49,7 +49,9 @@ pub enum Error {
         requirement: &'static str,
     },
     /// The result would not fit in memory.
-    #[error("{what} would take {bytes} bytes, which is more than this machine can address or has free; use fewer rows or columns")]
+    #[error(
+        "{what} would take {bytes} bytes, which is more than this machine can address or has free; use fewer rows or columns"
+    )]
     Memory {
         /// What would be too large.
         what: &'static str,

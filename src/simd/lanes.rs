@@ -1,0 +1,198 @@
+//! What the kernels need of a SIMD level beyond pulp's own trait: masks as bits and back, and non-temporal stores.
+//!
+//! Every operation has a portable default, so that a level without a better instruction is correct before it is fast.
+
+/// A SIMD level: pulp's operations plus those of this crate.
+pub trait Lanes: pulp::Simd {
+    /// Whether multiply-add is one instruction. Where it is not, products are rounded before they are added, because the
+    /// software routine that rounds once is a hundred times slower.
+    const FUSED: bool = true;
+
+    /// The mask as bits: bit `i` is lane `i`.
+    #[inline(always)]
+    fn bits_m32(self, mask: Self::m32s) -> u64 {
+        let ones = self.select_u32s(mask, self.splat_u32s(1), self.splat_u32s(0));
+        portable_bits(pulp::bytemuck::bytes_of(&ones), 4)
+    }
+
+    /// The mask as bits: bit `i` is lane `i`.
+    #[inline(always)]
+    fn bits_m64(self, mask: Self::m64s) -> u64 {
+        let ones = self.select_u64s(mask, self.splat_u64s(1), self.splat_u64s(0));
+        portable_bits(pulp::bytemuck::bytes_of(&ones), 8)
+    }
+
+    /// `v` with every lane zeroed whose bit is clear; bits beyond the lanes are ignored.
+    #[inline(always)]
+    fn keep_f32(self, bits: u64, v: Self::f32s) -> Self::f32s {
+        let mut out = v;
+        for (i, x) in pulp::bytemuck::cast_slice_mut::<_, f32>(std::slice::from_mut(&mut out)).iter_mut().enumerate() {
+            *x = if bits >> i & 1 == 1 { *x } else { 0.0 };
+        }
+        out
+    }
+
+    /// `v` with every lane zeroed whose bit is clear; bits beyond the lanes are ignored.
+    #[inline(always)]
+    fn keep_f64(self, bits: u64, v: Self::f64s) -> Self::f64s {
+        let mut out = v;
+        for (i, x) in pulp::bytemuck::cast_slice_mut::<_, f64>(std::slice::from_mut(&mut out)).iter_mut().enumerate() {
+            *x = if bits >> i & 1 == 1 { *x } else { 0.0 };
+        }
+        out
+    }
+
+    /// Stores past the caches where the level can.
+    ///
+    /// # Safety
+    /// - `to` is valid for writing one vector and aligned to the vector's size.
+    /// - [`Lanes::fence`] is called before another thread reads what was written.
+    #[inline(always)]
+    unsafe fn stream_f32(self, to: *mut f32, v: Self::f32s) {
+        // SAFETY: the caller gives room for one vector.
+        unsafe { to.cast::<Self::f32s>().write_unaligned(v) }
+    }
+
+    /// Stores past the caches where the level can.
+    ///
+    /// # Safety
+    /// As for [`Lanes::stream_f32`].
+    #[inline(always)]
+    unsafe fn stream_f64(self, to: *mut f64, v: Self::f64s) {
+        // SAFETY: the caller gives room for one vector.
+        unsafe { to.cast::<Self::f64s>().write_unaligned(v) }
+    }
+
+    /// Orders earlier streaming stores before later stores.
+    #[inline(always)]
+    fn fence(self) {}
+}
+
+/// Collects the lowest bit of every `stride` bytes.
+#[inline(always)]
+fn portable_bits(bytes: &[u8], stride: usize) -> u64 {
+    bytes.iter().step_by(stride).enumerate().fold(0, |bits, (i, &b)| bits | u64::from(b & 1) << i)
+}
+
+impl Lanes for pulp::Scalar256b {
+    const FUSED: bool = false;
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Lanes for pulp::aarch64::Neon {}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use core::arch::x86_64::*;
+    use pulp::x86::{V3, V4};
+    use pulp::{b8, b16, f32x8, f32x16, f64x4, f64x8, m32x8, m64x4};
+
+    // SAFETY, for every block below: a `V3` or `V4` value is proof that the processor has the instructions used, and the
+    // casts are between plain-data vectors of equal size.
+    impl Lanes for V3 {
+        #[inline(always)]
+        fn bits_m32(self, mask: m32x8) -> u64 {
+            // SAFETY: AVX, see above.
+            unsafe { _mm256_movemask_ps(core::mem::transmute::<m32x8, __m256>(mask)) as u32 as u64 }
+        }
+
+        #[inline(always)]
+        fn bits_m64(self, mask: m64x4) -> u64 {
+            // SAFETY: AVX, see above.
+            unsafe { _mm256_movemask_pd(core::mem::transmute::<m64x4, __m256d>(mask)) as u32 as u64 }
+        }
+
+        #[inline(always)]
+        fn keep_f32(self, bits: u64, v: f32x8) -> f32x8 {
+            // SAFETY: AVX2, see above.
+            unsafe {
+                let lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                let set = _mm256_and_si256(_mm256_set1_epi32(bits as i32), lane);
+                let mask = _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane));
+                core::mem::transmute::<__m256, f32x8>(_mm256_and_ps(mask, core::mem::transmute::<f32x8, __m256>(v)))
+            }
+        }
+
+        #[inline(always)]
+        fn keep_f64(self, bits: u64, v: f64x4) -> f64x4 {
+            // SAFETY: AVX2, see above.
+            unsafe {
+                let lane = _mm256_setr_epi64x(1, 2, 4, 8);
+                let set = _mm256_and_si256(_mm256_set1_epi64x(bits as i64), lane);
+                let mask = _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, lane));
+                core::mem::transmute::<__m256d, f64x4>(_mm256_and_pd(mask, core::mem::transmute::<f64x4, __m256d>(v)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn stream_f32(self, to: *mut f32, v: f32x8) {
+            debug_assert!(to.cast::<f32x8>().is_aligned() && (to as usize).is_multiple_of(32));
+            // SAFETY: AVX, and the caller gives aligned room for one vector.
+            unsafe { _mm256_stream_ps(to, core::mem::transmute::<f32x8, __m256>(v)) }
+        }
+
+        #[inline(always)]
+        unsafe fn stream_f64(self, to: *mut f64, v: f64x4) {
+            debug_assert!((to as usize).is_multiple_of(32));
+            // SAFETY: AVX, and the caller gives aligned room for one vector.
+            unsafe { _mm256_stream_pd(to, core::mem::transmute::<f64x4, __m256d>(v)) }
+        }
+
+        #[inline(always)]
+        fn fence(self) {
+            // SAFETY: SSE, which every x86-64 has.
+            unsafe { _mm_sfence() }
+        }
+    }
+
+    impl Lanes for V4 {
+        #[inline(always)]
+        fn bits_m32(self, mask: b16) -> u64 {
+            u64::from(mask.0)
+        }
+
+        #[inline(always)]
+        fn bits_m64(self, mask: b8) -> u64 {
+            u64::from(mask.0)
+        }
+
+        #[inline(always)]
+        fn keep_f32(self, bits: u64, v: f32x16) -> f32x16 {
+            // SAFETY: AVX-512F, see above.
+            unsafe {
+                let v = core::mem::transmute::<f32x16, __m512>(v);
+                core::mem::transmute::<__m512, f32x16>(_mm512_maskz_mov_ps(bits as u16, v))
+            }
+        }
+
+        #[inline(always)]
+        fn keep_f64(self, bits: u64, v: f64x8) -> f64x8 {
+            // SAFETY: AVX-512F, see above.
+            unsafe {
+                let v = core::mem::transmute::<f64x8, __m512d>(v);
+                core::mem::transmute::<__m512d, f64x8>(_mm512_maskz_mov_pd(bits as u8, v))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn stream_f32(self, to: *mut f32, v: f32x16) {
+            debug_assert!((to as usize).is_multiple_of(64));
+            // SAFETY: AVX-512F, and the caller gives aligned room for one vector.
+            unsafe { _mm512_stream_ps(to, core::mem::transmute::<f32x16, __m512>(v)) }
+        }
+
+        #[inline(always)]
+        unsafe fn stream_f64(self, to: *mut f64, v: f64x8) {
+            debug_assert!((to as usize).is_multiple_of(64));
+            // SAFETY: AVX-512F, and the caller gives aligned room for one vector.
+            unsafe { _mm512_stream_pd(to, core::mem::transmute::<f64x8, __m512d>(v)) }
+        }
+
+        #[inline(always)]
+        fn fence(self) {
+            // SAFETY: SSE, which every x86-64 has.
+            unsafe { _mm_sfence() }
+        }
+    }
+}

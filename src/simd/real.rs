@@ -1,0 +1,248 @@
+//! `f32` and `f64` behind one sealed trait, so that each kernel has one source.
+
+use super::Lanes;
+
+/// The floating-point types the kernels are compiled for: `f32` and `f64`.
+///
+/// The vector operations take the lanes `S` of a SIMD level and are meant for kernels.
+pub trait Real:
+    sealed::Sealed
+    + Copy
+    + Default
+    + Send
+    + Sync
+    + PartialOrd
+    + std::fmt::Debug
+    + std::fmt::Display
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::SubAssign
+    + std::ops::MulAssign
+    + faer::traits::RealField
+    + 'static
+{
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// "f32" or "f64".
+    const NAME: &'static str;
+
+    /// One vector of a level.
+    type Vector<S: Lanes>: Copy;
+    /// The outcome of comparing two vectors.
+    type Mask<S: Lanes>: Copy;
+
+    /// The number of lanes in one vector.
+    fn lanes<S: Lanes>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
+
+    /// Rounds to this type.
+    fn from_f64(x: f64) -> Self;
+    /// Widens, exactly.
+    fn to_f64(self) -> f64;
+    /// Neither infinite nor NaN.
+    fn finite(self) -> bool;
+
+    /// One value in every lane.
+    fn splat<S: Lanes>(s: S, x: Self) -> Self::Vector<S>;
+    /// Reads one vector; any alignment.
+    ///
+    /// # Safety
+    /// - `from` is valid for reading one vector.
+    unsafe fn load<S: Lanes>(s: S, from: *const Self) -> Self::Vector<S>;
+    /// Writes one vector; any alignment.
+    ///
+    /// # Safety
+    /// - `to` is valid for writing one vector.
+    unsafe fn store<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
+    /// Writes one vector past the caches.
+    ///
+    /// # Safety
+    /// - As for [`Lanes::stream_f32`]: room for one vector, aligned to its size, and a [`Lanes::fence`] afterwards.
+    unsafe fn stream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
+    /// `a + b`.
+    fn add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a - b`.
+    fn sub<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a * b`.
+    fn mul<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a / b`.
+    fn div<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a * b + c`, rounded once where [`Lanes::FUSED`].
+    fn mul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// Absolute value.
+    fn abs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    /// Larger of the two; for finite input.
+    fn max<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// Smaller of the two; for finite input.
+    fn min<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// Square root.
+    fn sqrt<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a >= b` per lane; false where either is NaN.
+    fn ge<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    /// `a < b` per lane; false where either is NaN.
+    fn lt<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    /// `yes` where the mask is set, else `no`.
+    fn select<S: Lanes>(s: S, m: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S>;
+    /// The mask as bits: bit `i` is lane `i`.
+    fn bits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64;
+    /// Zeroes the lanes whose bit is clear; bits beyond the lanes are ignored.
+    fn keep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+macro_rules! real {
+    ($t:ident, $vector:ident, $mask:ident, $bits:ident, $keep:ident, $stream:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
+     $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident) => {
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NAME: &'static str = stringify!($t);
+
+            type Vector<S: Lanes> = S::$vector;
+            type Mask<S: Lanes> = S::$mask;
+
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn finite(self) -> bool {
+                self.is_finite()
+            }
+            #[inline(always)]
+            fn splat<S: Lanes>(s: S, x: Self) -> Self::Vector<S> {
+                s.$splat(x)
+            }
+            #[inline(always)]
+            unsafe fn load<S: Lanes>(_: S, from: *const Self) -> Self::Vector<S> {
+                // SAFETY: the caller gives one readable vector, and every bit pattern is a vector.
+                unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
+            }
+            #[inline(always)]
+            unsafe fn store<S: Lanes>(_: S, to: *mut Self, v: Self::Vector<S>) {
+                // SAFETY: the caller gives room for one vector.
+                unsafe { to.cast::<Self::Vector<S>>().write_unaligned(v) }
+            }
+            #[inline(always)]
+            unsafe fn stream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>) {
+                // SAFETY: the caller keeps the contract of the function called, which is this one's.
+                unsafe { s.$stream(to, v) }
+            }
+            #[inline(always)]
+            fn add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+                s.$add(a, b)
+            }
+            #[inline(always)]
+            fn sub<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+                s.$sub(a, b)
+            }
+            #[inline(always)]
+            fn mul<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+                s.$mul(a, b)
+            }
+            #[inline(always)]
+            fn div<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+                s.$div(a, b)
+            }
+            #[inline(always)]
+            fn mul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S> {
+                if S::FUSED { s.$fma(a, b, c) } else { s.$add(s.$mul(a, b), c) }
+            }
+            #[inline(always)]
+            fn abs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
+                s.$abs(a)
+            }
+            #[inline(always)]
+            fn max<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+                s.$max(a, b)
+            }
+            #[inline(always)]
+            fn min<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+                s.$min(a, b)
+            }
+            #[inline(always)]
+            fn sqrt<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
+                s.$sqrt(a)
+            }
+            #[inline(always)]
+            fn ge<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S> {
+                s.$ge(a, b)
+            }
+            #[inline(always)]
+            fn lt<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S> {
+                s.$lt(a, b)
+            }
+            #[inline(always)]
+            fn select<S: Lanes>(s: S, m: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S> {
+                s.$select(m, yes, no)
+            }
+            #[inline(always)]
+            fn bits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64 {
+                s.$bits(m)
+            }
+            #[inline(always)]
+            fn keep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S> {
+                s.$keep(bits, v)
+            }
+        }
+    };
+}
+
+real!(
+    f32,
+    f32s,
+    m32s,
+    bits_m32,
+    keep_f32,
+    stream_f32,
+    splat_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    div_f32s,
+    mul_add_e_f32s,
+    abs_f32s,
+    max_f32s,
+    min_f32s,
+    sqrt_f32s,
+    greater_than_or_equal_f32s,
+    less_than_f32s,
+    select_f32s
+);
+real!(
+    f64,
+    f64s,
+    m64s,
+    bits_m64,
+    keep_f64,
+    stream_f64,
+    splat_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    div_f64s,
+    mul_add_e_f64s,
+    abs_f64s,
+    max_f64s,
+    min_f64s,
+    sqrt_f64s,
+    greater_than_or_equal_f64s,
+    less_than_f64s,
+    select_f64s
+);
