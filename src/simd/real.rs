@@ -50,50 +50,50 @@ pub trait Real:
     fn finite(self) -> bool;
 
     /// One value in every lane.
-    fn splat<S: Lanes>(s: S, x: Self) -> Self::Vector<S>;
+    fn vsplat<S: Lanes>(s: S, x: Self) -> Self::Vector<S>;
     /// Reads one vector; any alignment.
     ///
     /// # Safety
     /// - `from` is valid for reading one vector.
-    unsafe fn load<S: Lanes>(s: S, from: *const Self) -> Self::Vector<S>;
+    unsafe fn vload<S: Lanes>(s: S, from: *const Self) -> Self::Vector<S>;
     /// Writes one vector; any alignment.
     ///
     /// # Safety
     /// - `to` is valid for writing one vector.
-    unsafe fn store<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
+    unsafe fn vstore<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
     /// Writes one vector past the caches.
     ///
     /// # Safety
     /// - As for [`Lanes::stream_f32`]: room for one vector, aligned to its size, and a [`Lanes::fence`] afterwards.
-    unsafe fn stream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
+    unsafe fn vstream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
     /// `a + b`.
-    fn add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vadd<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a - b`.
-    fn sub<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vsub<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b`.
-    fn mul<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vmul<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a / b`.
-    fn div<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vdiv<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b + c`, rounded once where [`Lanes::FUSED`].
-    fn mul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    fn vmul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// Absolute value.
-    fn abs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn vabs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// Larger of the two; for finite input.
-    fn max<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vmax<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// Smaller of the two; for finite input.
-    fn min<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn vmin<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// Square root.
-    fn sqrt<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
+    fn vsqrt<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// `a >= b` per lane; false where either is NaN.
-    fn ge<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    fn vge<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// `a < b` per lane; false where either is NaN.
-    fn lt<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
+    fn vlt<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
     /// `yes` where the mask is set, else `no`.
-    fn select<S: Lanes>(s: S, m: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S>;
+    fn vselect<S: Lanes>(s: S, m: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S>;
     /// The mask as bits: bit `i` is lane `i`.
-    fn bits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64;
+    fn vbits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64;
     /// Zeroes the lanes whose bit is clear; bits beyond the lanes are ignored.
-    fn keep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S>;
+    fn vkeep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S>;
 }
 
 mod sealed {
@@ -126,78 +126,78 @@ macro_rules! real {
                 self.is_finite()
             }
             #[inline(always)]
-            fn splat<S: Lanes>(s: S, x: Self) -> Self::Vector<S> {
+            fn vsplat<S: Lanes>(s: S, x: Self) -> Self::Vector<S> {
                 s.$splat(x)
             }
             #[inline(always)]
-            unsafe fn load<S: Lanes>(_: S, from: *const Self) -> Self::Vector<S> {
+            unsafe fn vload<S: Lanes>(_: S, from: *const Self) -> Self::Vector<S> {
                 // SAFETY: the caller gives one readable vector, and every bit pattern is a vector.
                 unsafe { from.cast::<Self::Vector<S>>().read_unaligned() }
             }
             #[inline(always)]
-            unsafe fn store<S: Lanes>(_: S, to: *mut Self, v: Self::Vector<S>) {
+            unsafe fn vstore<S: Lanes>(_: S, to: *mut Self, v: Self::Vector<S>) {
                 // SAFETY: the caller gives room for one vector.
                 unsafe { to.cast::<Self::Vector<S>>().write_unaligned(v) }
             }
             #[inline(always)]
-            unsafe fn stream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>) {
+            unsafe fn vstream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>) {
                 // SAFETY: the caller keeps the contract of the function called, which is this one's.
                 unsafe { s.$stream(to, v) }
             }
             #[inline(always)]
-            fn add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+            fn vadd<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
                 s.$add(a, b)
             }
             #[inline(always)]
-            fn sub<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+            fn vsub<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
                 s.$sub(a, b)
             }
             #[inline(always)]
-            fn mul<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+            fn vmul<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
                 s.$mul(a, b)
             }
             #[inline(always)]
-            fn div<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+            fn vdiv<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
                 s.$div(a, b)
             }
             #[inline(always)]
-            fn mul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S> {
+            fn vmul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S> {
                 if S::FUSED { s.$fma(a, b, c) } else { s.$add(s.$mul(a, b), c) }
             }
             #[inline(always)]
-            fn abs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
+            fn vabs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
                 s.$abs(a)
             }
             #[inline(always)]
-            fn max<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+            fn vmax<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
                 s.$max(a, b)
             }
             #[inline(always)]
-            fn min<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
+            fn vmin<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
                 s.$min(a, b)
             }
             #[inline(always)]
-            fn sqrt<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
+            fn vsqrt<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
                 s.$sqrt(a)
             }
             #[inline(always)]
-            fn ge<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S> {
+            fn vge<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S> {
                 s.$ge(a, b)
             }
             #[inline(always)]
-            fn lt<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S> {
+            fn vlt<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S> {
                 s.$lt(a, b)
             }
             #[inline(always)]
-            fn select<S: Lanes>(s: S, m: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S> {
+            fn vselect<S: Lanes>(s: S, m: Self::Mask<S>, yes: Self::Vector<S>, no: Self::Vector<S>) -> Self::Vector<S> {
                 s.$select(m, yes, no)
             }
             #[inline(always)]
-            fn bits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64 {
+            fn vbits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64 {
                 s.$bits(m)
             }
             #[inline(always)]
-            fn keep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S> {
+            fn vkeep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S> {
                 s.$keep(bits, v)
             }
         }

@@ -1,0 +1,268 @@
+//! Backward pass: the gradient, or the weights updated with it as soon as each block is finished.
+
+use super::optimizer::{Numbers, Optimizer, check_rate};
+use super::tile::{Broadcast, RowTile, accumulate, cover};
+use super::{Workspace, check_buffers, scale};
+use crate::Result;
+use crate::kernels::panels::check_shape;
+use crate::kernels::patterns::ActivationPatterns;
+use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
+use crate::simd::{Kernel, Lanes, Level, Real};
+
+/// [`gradient_with`] at the current level.
+///
+/// # Errors
+/// As for [`gradient_with`].
+pub fn gradient_into<T: Real>(
+    gradient: &mut Panels<T>,
+    e: &Panels<T>,
+    patterns: &ActivationPatterns,
+    a: &Panels<T>,
+    z: &Panels<T>,
+    workspaces: &mut [Workspace<T>],
+) -> Result<()> {
+    gradient_with(Level::current(), gradient, e, patterns, a, z, workspaces)
+}
+
+/// Gradient G (m x D) of a loss by the weights, given its derivative E (N x d) by the outputs:
+/// `G = 1/sqrt(m) ((E A^T) o M)^T Z` with the activation patterns M of the forward pass.
+///
+/// Padding rows of `e` must be zero, as [`Panels`] asks. Runs on as many workers as there are workspaces.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if the workspaces do not.
+pub fn gradient_with<T: Real>(
+    level: Level,
+    gradient: &mut Panels<T>,
+    e: &Panels<T>,
+    patterns: &ActivationPatterns,
+    a: &Panels<T>,
+    z: &Panels<T>,
+    workspaces: &mut [Workspace<T>],
+) -> Result<()> {
+    let pass = Pass::new(e, patterns, a, z, workspaces)?;
+    gradient.expect_shape("the gradient", a.rows(), z.columns())?;
+    let columns = z.columns();
+    let out = Disjoint::new(gradient.lanes_mut());
+    for_each_task(a.blocks(), workspaces, |workspace, block| {
+        // SAFETY: each task takes the gradient of its own block of neurons.
+        let gradient = unsafe { out.piece(block * columns, columns) };
+        level.run(Block { pass, block, gradient, chunk: &mut workspace.chunk, update: None });
+    });
+    Ok(())
+}
+
+/// [`update_with`] at the current level.
+///
+/// # Errors
+/// As for [`update_with`].
+#[allow(clippy::too_many_arguments)] // the arguments of the formula
+pub fn update<T: Real>(
+    w: &mut Panels<T>,
+    optimizer: &mut Optimizer<T>,
+    (rate, decay): (f64, f64),
+    e: &Panels<T>,
+    patterns: &ActivationPatterns,
+    a: &Panels<T>,
+    z: &Panels<T>,
+    workspaces: &mut [Workspace<T>],
+) -> Result<()> {
+    update_with(Level::current(), w, optimizer, (rate, decay), e, patterns, a, z, workspaces)
+}
+
+/// One update of the weights `w` (m x D) with the gradient of [`gradient_with`], never stored: step size `rate`, and `decay`
+/// the share of the old weight average that is kept (ignored without an average).
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if the workspaces, the rate or the
+/// decay do not.
+#[allow(clippy::too_many_arguments)] // the arguments of the formula
+pub fn update_with<T: Real>(
+    level: Level,
+    w: &mut Panels<T>,
+    optimizer: &mut Optimizer<T>,
+    (rate, decay): (f64, f64),
+    e: &Panels<T>,
+    patterns: &ActivationPatterns,
+    a: &Panels<T>,
+    z: &Panels<T>,
+    workspaces: &mut [Workspace<T>],
+) -> Result<()> {
+    let pass = Pass::new(e, patterns, a, z, workspaces)?;
+    w.expect_shape("the weights", a.rows(), z.columns())?;
+    optimizer.check(w)?;
+    check_rate(rate, decay)?;
+    let columns = z.columns();
+    let numbers = optimizer.begin(rate, decay);
+    let state = optimizer.storage().map(|s| (s.len(), Disjoint::new(s)));
+    let weights = Disjoint::new(w.lanes_mut());
+    for_each_task(a.blocks(), workspaces, |workspace, block| {
+        // SAFETY: each task takes the weights and the state of its own block of neurons.
+        let (w, state) = unsafe {
+            let state = state
+                .each_ref()
+                .map(|(len, s)| if *len == 0 { s.piece(0, 0) } else { s.piece(block * columns, columns) });
+            (weights.piece(block * columns, columns), state)
+        };
+        let gradient = &mut workspace.sums[..columns];
+        level.run(Block { pass, block, gradient, chunk: &mut workspace.chunk, update: Some((numbers, w, state)) });
+    });
+    Ok(())
+}
+
+/// What every block of neurons reads.
+#[derive(Clone, Copy)]
+struct Pass<'a, T> {
+    e: &'a Panels<T>,
+    patterns: &'a ActivationPatterns,
+    a: &'a Panels<T>,
+    z: &'a Panels<T>,
+}
+
+impl<'a, T: Real> Pass<'a, T> {
+    fn new(
+        e: &'a Panels<T>,
+        patterns: &'a ActivationPatterns,
+        a: &'a Panels<T>,
+        z: &'a Panels<T>,
+        workspaces: &[Workspace<T>],
+    ) -> Result<Self> {
+        e.expect_shape("the errors", z.rows(), a.columns())?;
+        check_shape("the activation patterns", patterns.samples(), patterns.neurons(), z.rows(), a.rows())?;
+        check_buffers(workspaces, z.columns(), a.columns())?;
+        Ok(Self { e, patterns, a, z })
+    }
+}
+
+/// The backward pass of one block of 64 neurons.
+struct Block<'a, T> {
+    pass: Pass<'a, T>,
+    block: usize,
+    gradient: &'a mut [Lane64<T>],
+    chunk: &'a mut [Lane64<T>],
+    #[allow(clippy::type_complexity)] // weights and the three parts of the state
+    update: Option<(Numbers<T>, &'a mut [Lane64<T>], [&'a mut [Lane64<T>]; 3])>,
+}
+
+impl<T: Real> Kernel for Block<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+    }
+}
+
+impl<T: Real> Block<'_, T> {
+    #[inline(always)]
+    fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
+        let Pass { e, patterns, a, z } = self.pass;
+        let words = patterns.words_per_row();
+        let group = V * T::lanes::<S>();
+        assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group) && self.gradient.len() == z.columns());
+        self.gradient.fill(Lane64([T::ZERO; PANEL]));
+        let signs = a.block(self.block);
+        for samples in 0..z.blocks() {
+            let rows = z.rows_in(samples);
+            let mut bits = [0u64; PANEL];
+            for (j, bits) in bits[..rows].iter_mut().enumerate() {
+                *bits = patterns.words()[(samples * PANEL + j) * words + self.block];
+            }
+            for first_lane in (0..PANEL).step_by(group) {
+                // SAFETY: E has `outputs` columns of 64 samples in this block, A as many of 64 neurons, the chunk has room
+                // for 64 samples, Z and G have `inputs` columns; lanes first_lane .. first_lane + group exist in each.
+                unsafe {
+                    let spread = Spread::<T, S, V> {
+                        s,
+                        outputs: signs.len(),
+                        e: e.block(samples).as_ptr().cast(),
+                        a: signs.as_ptr().cast::<T>().add(first_lane),
+                        b: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
+                        bits: &bits,
+                        first_lane,
+                    };
+                    cover::<R>(rows, spread);
+                    let gather = Gather::<T, S, V> {
+                        s,
+                        rows,
+                        z: z.block(samples).as_ptr().cast(),
+                        b: self.chunk.as_ptr().cast::<T>().add(first_lane),
+                        g: self.gradient.as_mut_ptr().cast::<T>().add(first_lane),
+                    };
+                    cover::<R>(z.columns(), gather);
+                }
+            }
+        }
+        let scale = scale::<T>(a.rows());
+        for x in self.gradient.iter_mut().flat_map(|lane| &mut lane.0) {
+            *x *= scale;
+        }
+        if let Some((numbers, w, state)) = self.update {
+            numbers.apply(s, w, self.gradient, state);
+        }
+    }
+}
+
+/// B[j][lanes] = E[j] . A[lanes], zero where neuron `lane` is inactive on sample `j`.
+struct Spread<'a, T, S, const V: usize> {
+    s: S,
+    outputs: usize,
+    e: *const T,
+    a: *const T,
+    b: *mut T,
+    bits: &'a [u64; PANEL],
+    first_lane: usize,
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Spread<'_, T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let (s, lanes) = (self.s, T::lanes::<S>());
+        let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
+        // SAFETY: rows first .. first + R are samples of this block, see the caller.
+        unsafe {
+            let b = Broadcast { start: self.e.add(first), row: 1, step: PANEL };
+            accumulate(s, self.outputs, b, self.a, &mut acc);
+            for r in 0..R {
+                let word = self.bits[first + r] >> self.first_lane;
+                for v in 0..V {
+                    let kept = T::vkeep(s, word >> (v * lanes), acc[r][v]);
+                    T::vstore(s, self.b.add((first + r) * PANEL + v * lanes), kept);
+                }
+            }
+        }
+    }
+}
+
+/// G[k][lanes] += sum_j Z[j,k] B[j][lanes].
+struct Gather<T, S, const V: usize> {
+    s: S,
+    rows: usize,
+    z: *const T,
+    b: *const T,
+    g: *mut T,
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let (s, lanes) = (self.s, T::lanes::<S>());
+        let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
+        // SAFETY: rows first .. first + R are inputs, see the caller.
+        unsafe {
+            let g = self.g.add(first * PANEL);
+            for r in 0..R {
+                for v in 0..V {
+                    acc[r][v] = T::vload(s, g.add(r * PANEL + v * lanes));
+                }
+            }
+            let b = Broadcast { start: self.z.add(first * PANEL), row: PANEL, step: 1 };
+            accumulate(s, self.rows, b, self.b, &mut acc);
+            for r in 0..R {
+                for v in 0..V {
+                    T::vstore(s, g.add(r * PANEL + v * lanes), acc[r][v]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Forward pass: outputs and activation bits of a batch.
+
+use super::tile::{Broadcast, RowTile, accumulate, cover};
+use super::{Layers, Workspace, check_buffers, scale};
+use crate::Result;
+use crate::kernels::patterns::ActivationPatterns;
+use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
+use crate::simd::{Kernel, Lanes, Level, Real, transpose_bits_64};
+
+/// [`forward_with`] at the current level.
+///
+/// # Errors
+/// As for [`forward_with`].
+pub fn forward_into<T: Real>(
+    outputs: &mut Panels<T>,
+    patterns: Option<&mut ActivationPatterns>,
+    layers: Layers<'_, T>,
+    z: &Panels<T>,
+    workspaces: &mut [Workspace<T>],
+) -> Result<()> {
+    forward_with(Level::current(), outputs, patterns, layers, z, workspaces)
+}
+
+/// Outputs U (N x d) of the network on the samples `z` (N x D), and the activation patterns (N x m bits) where asked for.
+///
+/// Runs on as many workers as there are workspaces; the result does not depend on how many.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if the workspaces do not.
+pub fn forward_with<T: Real>(
+    level: Level,
+    outputs: &mut Panels<T>,
+    patterns: Option<&mut ActivationPatterns>,
+    layers: Layers<'_, T>,
+    z: &Panels<T>,
+    workspaces: &mut [Workspace<T>],
+) -> Result<()> {
+    let Layers { w, a } = layers;
+    let (inputs, neurons, width) = (w.columns(), w.rows(), a.columns());
+    z.expect_shape("the samples", z.rows(), inputs)?;
+    a.expect_shape("the output signs", neurons, width)?;
+    outputs.expect_shape("the outputs", z.rows(), width)?;
+    check_buffers(workspaces, inputs, width)?;
+    let mut rows_of_words = None;
+    let words = neurons.div_ceil(64);
+    if let Some(patterns) = patterns {
+        if (patterns.samples(), patterns.neurons()) != (z.rows(), neurons) {
+            patterns.reset(z.rows(), neurons);
+        }
+        rows_of_words = Some(Disjoint::new(patterns.words_mut()));
+    }
+    let blocks = z.blocks();
+    let out = Disjoint::new(outputs.lanes_mut());
+    for_each_task(blocks, workspaces, |workspace, block| {
+        let rows = z.rows_in(block);
+        // SAFETY: each task takes the outputs and the pattern rows of its own block of samples.
+        let (outputs, patterns) = unsafe {
+            let patterns = rows_of_words.as_ref().map(|p| p.piece(block * PANEL * words, rows * words));
+            (out.piece(block * width, width), patterns)
+        };
+        level.run(Block { z: z.block(block), w, a, outputs, patterns, chunk: &mut workspace.chunk });
+    });
+    Ok(())
+}
+
+/// The forward pass of one block of 64 samples.
+struct Block<'a, T> {
+    z: &'a [Lane64<T>],
+    w: &'a Panels<T>,
+    a: &'a Panels<T>,
+    outputs: &'a mut [Lane64<T>],
+    patterns: Option<&'a mut [u64]>,
+    chunk: &'a mut [Lane64<T>],
+}
+
+impl<T: Real> Kernel for Block<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        // 16 accumulators of 32 registers, or 12 of 16: enough to hide the latency of the multiply-adds.
+        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+    }
+}
+
+impl<T: Real> Block<'_, T> {
+    #[inline(always)]
+    fn run_tiled<S: Lanes, const R: usize, const V: usize>(mut self, s: S) {
+        let (inputs, outputs) = (self.z.len(), self.outputs.len());
+        let words = self.w.blocks();
+        let group = V * T::lanes::<S>();
+        assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group));
+        self.outputs.fill(Lane64([T::ZERO; PANEL]));
+        for block in 0..words {
+            let neurons = self.w.rows_in(block);
+            let (w, a) = (self.w.block(block), self.a.block(block));
+            let mut bits = [0u64; PANEL];
+            for first_lane in (0..PANEL).step_by(group) {
+                // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has room
+                // for 64 neurons, and A and U have `outputs` columns; lanes first_lane .. first_lane + group exist in each.
+                unsafe {
+                    let activate = Activate::<T, S, V> {
+                        s,
+                        inputs,
+                        w: w.as_ptr().cast(),
+                        z: self.z.as_ptr().cast::<T>().add(first_lane),
+                        p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
+                        bits: &mut bits,
+                        first_lane,
+                    };
+                    cover::<R>(neurons, activate);
+                    let collect = Collect::<T, S, V> {
+                        s,
+                        neurons,
+                        a: a.as_ptr().cast(),
+                        p: self.chunk.as_ptr().cast::<T>().add(first_lane),
+                        u: self.outputs.as_mut_ptr().cast::<T>().add(first_lane),
+                    };
+                    cover::<R>(outputs, collect);
+                }
+            }
+            if let Some(patterns) = self.patterns.as_deref_mut() {
+                transpose_bits_64(&mut bits);
+                for (row, bits) in patterns.chunks_exact_mut(words).zip(bits) {
+                    row[block] = bits;
+                }
+            }
+        }
+        let scale = scale::<T>(self.w.rows());
+        for x in self.outputs.iter_mut().flat_map(|lane| &mut lane.0) {
+            *x *= scale;
+        }
+    }
+}
+
+/// P[r][lanes] = W[r] . Z[lanes], its signs as bits, and its positive part.
+struct Activate<'a, T, S, const V: usize> {
+    s: S,
+    inputs: usize,
+    w: *const T,
+    z: *const T,
+    p: *mut T,
+    bits: &'a mut [u64; PANEL],
+    first_lane: usize,
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Activate<'_, T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let s = self.s;
+        let zero = T::vsplat(s, T::ZERO);
+        let mut acc = [[zero; V]; R];
+        // SAFETY: rows first .. first + R are neurons of this block, see the caller.
+        unsafe {
+            let b = Broadcast { start: self.w.add(first), row: 1, step: PANEL };
+            accumulate(s, self.inputs, b, self.z, &mut acc);
+            for r in 0..R {
+                let mut word = 0;
+                for v in 0..V {
+                    let active = T::vge(s, acc[r][v], zero);
+                    let lane = v * T::lanes::<S>();
+                    word |= T::vbits(s, active) << (self.first_lane + lane);
+                    let positive = T::vselect(s, active, acc[r][v], zero);
+                    T::vstore(s, self.p.add((first + r) * PANEL + lane), positive);
+                }
+                self.bits[first + r] |= word;
+            }
+        }
+    }
+}
+
+/// U[i][lanes] += sum_r A[r,i] P[r][lanes].
+struct Collect<T, S, const V: usize> {
+    s: S,
+    neurons: usize,
+    a: *const T,
+    p: *const T,
+    u: *mut T,
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let (s, lanes) = (self.s, T::lanes::<S>());
+        let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
+        // SAFETY: rows first .. first + R are outputs, see the caller.
+        unsafe {
+            let u = self.u.add(first * PANEL);
+            for r in 0..R {
+                for v in 0..V {
+                    acc[r][v] = T::vload(s, u.add(r * PANEL + v * lanes));
+                }
+            }
+            let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
+            accumulate(s, self.neurons, b, self.p, &mut acc);
+            for r in 0..R {
+                for v in 0..V {
+                    T::vstore(s, u.add(r * PANEL + v * lanes), acc[r][v]);
+                }
+            }
+        }
+    }
+}

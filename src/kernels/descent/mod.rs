@@ -1,0 +1,79 @@
+//! The fused gradient-descent step of a two-layer ReLU network (HRX section 3): forward and backward pass in which nothing of
+//! size N x m but the activation bits reaches memory.
+//!
+//! ```text
+//! forward,  lanes = samples; per block of 64 samples, per chunk of 64 neurons:
+//!     P[r][lanes]   = sum_k W[r,k] Z[k][lanes]          -> bits [P >= 0], P <- max(P, 0) in a 16 KB buffer
+//!     U[i][lanes]  += sum_r A[r,i] P[r][lanes]
+//! backward, lanes = neurons; per block of 64 neurons, per chunk of 64 samples:
+//!     B[j][lanes]   = sum_i E[j,i] A[i][lanes]          -> zeroed where the bit of (j, lane) is clear
+//!     G[k][lanes]  += sum_j Z[j,k] B[j][lanes]
+//!     then W <- update(W, G) while both are in cache
+//! ```
+//!
+//! All matrices are [`Panels`]: W is m x D and A is m x d with 64 neurons to a block, Z is N x D, U and E are N x d with 64
+//! samples to a block. Both passes run in parallel over their outer loop and add nothing across tasks. E is formed by the
+//! caller between the passes, so any loss whose derivative by the output is cheap fits.
+
+mod backward;
+mod forward;
+mod optimizer;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use backward::{gradient_into, gradient_with, update, update_with};
+pub use forward::{forward_into, forward_with};
+pub use optimizer::{Optimizer, Rule};
+
+use super::{Lane64, PANEL, Panels};
+use crate::simd::Real;
+use crate::{Error, Result};
+
+/// Buffers of one worker: give each kernel call one per thread it may use.
+#[derive(Debug, Clone)]
+pub struct Workspace<T> {
+    /// A chunk of pre-activations or of back-propagated errors, 64 x 64.
+    chunk: Vec<Lane64<T>>,
+    /// The gradient of one block of neurons, or the outputs of one block of samples.
+    sums: Vec<Lane64<T>>,
+}
+
+impl<T: Real> Workspace<T> {
+    /// Buffers for networks with `inputs` inputs and `outputs` outputs.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        let zero = Lane64([T::ZERO; PANEL]);
+        Self { chunk: vec![zero; PANEL], sums: vec![zero; inputs.max(outputs)] }
+    }
+
+    /// One set of buffers for each of `workers` workers.
+    pub fn for_workers(workers: usize, inputs: usize, outputs: usize) -> Vec<Self> {
+        vec![Self::new(inputs, outputs); workers.max(1)]
+    }
+}
+
+/// The weights a step reads: `w` (m x D) is trained, `a` (m x d) holds the fixed output signs.
+#[derive(Debug, Clone, Copy)]
+pub struct Layers<'a, T> {
+    /// First-layer weights, m x D.
+    pub w: &'a Panels<T>,
+    /// Output signs, m x d.
+    pub a: &'a Panels<T>,
+}
+
+/// `1/sqrt(m)`, the scale of outputs and gradients.
+fn scale<T: Real>(neurons: usize) -> T {
+    T::from_f64(1.0 / (neurons as f64).sqrt())
+}
+
+fn check_buffers<T: Real>(workspaces: &[Workspace<T>], inputs: usize, outputs: usize) -> Result<()> {
+    if workspaces.is_empty() || workspaces.iter().any(|w| w.sums.len() < inputs.max(outputs)) {
+        return Err(Error::Setting {
+            name: "the workspace",
+            value: format!("{} buffers", workspaces.len()),
+            requirement: "one made for at least these inputs and outputs is needed for each worker",
+        });
+    }
+    Ok(())
+}

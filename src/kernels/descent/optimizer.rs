@@ -1,0 +1,187 @@
+//! What is done with a gradient: plain, Nesterov and Adam steps and the running average of the weights, fused into the
+//! backward pass so that weights, gradient and state are touched once, while they are in cache.
+
+use crate::kernels::{Lane64, PANEL, Panels};
+use crate::simd::{Lanes, Real};
+use crate::{Error, Result};
+
+/// How a gradient changes the weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `w -= rate g`: gradient descent, the rule theory speaks of.
+    Descent,
+    /// `v = momentum v + g; w -= rate (g + momentum v)`: Nesterov's accelerated gradient.
+    Nesterov {
+        /// Share of the old velocity that is kept, in [0, 1).
+        momentum: f64,
+    },
+    /// Adam (Kingma and Ba 2015): steps divided by a running root mean square; a heuristic outside the theory.
+    Adam {
+        /// Decay of the mean of the gradient.
+        beta1: f64,
+        /// Decay of the mean of its square.
+        beta2: f64,
+        /// Added to the root.
+        epsilon: f64,
+    },
+}
+
+impl Rule {
+    /// Adam with its authors' settings.
+    pub const ADAM: Rule = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+}
+
+/// A rule with its state: velocities, and the running average of the weights where it is kept.
+#[derive(Debug, Clone)]
+pub struct Optimizer<T> {
+    rule: Rule,
+    iteration: u64,
+    first: Option<Panels<T>>,
+    second: Option<Panels<T>>,
+    average: Option<Panels<T>>,
+}
+
+impl<T: Real> Optimizer<T> {
+    /// State for weights of the shape of `w`; `averaged` keeps an exponential moving average that starts at `w`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if a decay is outside [0, 1).
+    pub fn new(rule: Rule, w: &Panels<T>, averaged: bool) -> Result<Self> {
+        let decays = match rule {
+            Rule::Descent => [0.0, 0.0],
+            Rule::Nesterov { momentum } => [momentum, 0.0],
+            Rule::Adam { beta1, beta2, .. } => [beta1, beta2],
+        };
+        if let Some(bad) = decays.into_iter().find(|d| !(0.0..1.0).contains(d)) {
+            return Err(Error::Setting {
+                name: "a decay of the optimizer",
+                value: bad.to_string(),
+                requirement: "it must be at least 0 and below 1",
+            });
+        }
+        let state = |wanted: bool| wanted.then(|| Panels::zeros(w.rows(), w.columns()));
+        Ok(Self {
+            rule,
+            iteration: 0,
+            first: state(rule != Rule::Descent),
+            second: state(matches!(rule, Rule::Adam { .. })),
+            average: averaged.then(|| w.clone()),
+        })
+    }
+
+    /// The averaged weights, if an average is kept.
+    pub fn average(&self) -> Option<&Panels<T>> {
+        self.average.as_ref()
+    }
+
+    /// Updates made so far.
+    pub fn iterations(&self) -> u64 {
+        self.iteration
+    }
+
+    /// Counts an update and fixes its numbers; `decay` is the share of the old average that is kept.
+    pub(super) fn begin(&mut self, rate: f64, decay: f64) -> Numbers<T> {
+        self.iteration += 1;
+        let t = self.iteration.min(i32::MAX as u64) as i32;
+        let (rate, b1, b2, epsilon) = match self.rule {
+            Rule::Descent => (rate, 0.0, 0.0, 0.0),
+            Rule::Nesterov { momentum } => (rate, momentum, 0.0, 0.0),
+            Rule::Adam { beta1, beta2, epsilon } => {
+                // Both bias corrections go into the rate; epsilon is scaled to stay what the authors mean by it.
+                let root = (1.0 - beta2.powi(t)).sqrt();
+                (rate * root / (1.0 - beta1.powi(t)), beta1, beta2, epsilon * root)
+            }
+        };
+        let r = T::from_f64;
+        Numbers { rule: self.rule, rate: r(rate), b1: r(b1), b2: r(b2), epsilon: r(epsilon), fresh: r(1.0 - decay) }
+    }
+
+    /// The state's storage: first, second, average; empty where not kept.
+    pub(super) fn storage(&mut self) -> [&mut [Lane64<T>]; 3] {
+        [&mut self.first, &mut self.second, &mut self.average]
+            .map(|p| p.as_mut().map_or(&mut [][..], |p| p.lanes_mut()))
+    }
+
+    pub(super) fn check(&self, w: &Panels<T>) -> Result<()> {
+        [&self.first, &self.second, &self.average]
+            .into_iter()
+            .flatten()
+            .try_for_each(|p| p.expect_shape("the optimizer's state", w.rows(), w.columns()))
+    }
+}
+
+/// The numbers of one update.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers<T> {
+    rule: Rule,
+    rate: T,
+    b1: T,
+    b2: T,
+    epsilon: T,
+    fresh: T,
+}
+
+impl<T: Real> Numbers<T> {
+    /// Updates a block of weights; `state` holds first, second, average, each of the length of `w` or empty.
+    #[inline(always)]
+    pub(super) fn apply<S: Lanes>(
+        self,
+        s: S,
+        w: &mut [Lane64<T>],
+        gradient: &[Lane64<T>],
+        state: [&mut [Lane64<T>]; 3],
+    ) {
+        let [first, second, average] = state;
+        let (rate, b1, b2) = (T::vsplat(s, self.rate), T::vsplat(s, self.b1), T::vsplat(s, self.b2));
+        let (c1, c2) = (T::vsplat(s, T::ONE - self.b1), T::vsplat(s, T::ONE - self.b2));
+        let (epsilon, fresh) = (T::vsplat(s, self.epsilon), T::vsplat(s, self.fresh));
+        let lanes = T::lanes::<S>();
+        for k in 0..w.len() {
+            for lane in (0..PANEL).step_by(lanes) {
+                // SAFETY: a Lane64 holds PANEL values and `lane` is the start of a whole vector among them.
+                unsafe {
+                    let at = w[k].0.as_mut_ptr().add(lane);
+                    let g = T::vload(s, gradient[k].0.as_ptr().add(lane));
+                    let step = match self.rule {
+                        Rule::Descent => g,
+                        Rule::Nesterov { .. } => {
+                            let v = first[k].0.as_mut_ptr().add(lane);
+                            let velocity = T::vmul_add(s, b1, T::vload(s, v), g);
+                            T::vstore(s, v, velocity);
+                            T::vmul_add(s, b1, velocity, g)
+                        }
+                        Rule::Adam { .. } => {
+                            let (m, v) = (first[k].0.as_mut_ptr().add(lane), second[k].0.as_mut_ptr().add(lane));
+                            let mean = T::vmul_add(s, b1, T::vload(s, m), T::vmul(s, c1, g));
+                            let square = T::vmul_add(s, b2, T::vload(s, v), T::vmul(s, T::vmul(s, c2, g), g));
+                            T::vstore(s, m, mean);
+                            T::vstore(s, v, square);
+                            T::vdiv(s, mean, T::vadd(s, T::vsqrt(s, square), epsilon))
+                        }
+                    };
+                    let moved = T::vsub(s, T::vload(s, at), T::vmul(s, rate, step));
+                    T::vstore(s, at, moved);
+                    if let Some(average) = average.get_mut(k) {
+                        let at = average.0.as_mut_ptr().add(lane);
+                        let old = T::vload(s, at);
+                        T::vstore(s, at, T::vmul_add(s, fresh, T::vsub(s, moved, old), old));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// [`Error::Setting`] unless the rate is a finite number.
+pub(super) fn check_rate(rate: f64, decay: f64) -> Result<()> {
+    if !rate.is_finite() || rate < 0.0 {
+        let value = rate.to_string();
+        return Err(Error::Setting { name: "the step size", value, requirement: "it must be finite and not negative" });
+    }
+    if !(0.0..=1.0).contains(&decay) {
+        let value = decay.to_string();
+        return Err(Error::Setting { name: "the averaging decay", value, requirement: "it must lie between 0 and 1" });
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Sharing independent tasks among workers: who computes what never changes what is computed.
+//!
+//! Tasks write disjoint parts of the output and are never summed across workers, so results are the same bytes for every
+//! number of threads.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use faer::Par;
+
+/// How many workers `par` asks for: one, or the given number of rayon threads.
+pub fn workers(par: Par) -> usize {
+    par.degree().max(1)
+}
+
+/// Runs `body` once for every task `0..tasks`, on as many workers as there are workspaces (one at least), tasks handed out in
+/// order as workers become free. Each worker owns one workspace.
+///
+/// # Panics
+/// If there is a task but no workspace.
+pub fn for_each_task<W: Send>(tasks: usize, workspaces: &mut [W], body: impl Fn(&mut W, usize) + Sync) {
+    if tasks == 0 {
+        return;
+    }
+    let count = workspaces.len().min(tasks);
+    let (first, rest) = workspaces[..count].split_first_mut().expect("tasks need a workspace");
+    if rest.is_empty() {
+        return (0..tasks).for_each(|task| body(first, task));
+    }
+    let next = AtomicUsize::new(0);
+    let work = |workspace: &mut W| {
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                break;
+            }
+            body(workspace, task);
+        }
+    };
+    rayon::scope(|scope| {
+        for workspace in rest {
+            scope.spawn(|_| work(workspace));
+        }
+        work(first);
+    });
+}
+
+/// A mutable slice that tasks running at the same time may take disjoint pieces of.
+pub struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    owner: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it hands out `&mut T` to other threads, as a `&mut [T]` split among them would; `T: Send` is what that needs.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+// SAFETY: as above; the pieces are disjoint by the contract of `piece`.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    /// Borrows `slice` until all pieces are given back.
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), owner: PhantomData }
+    }
+
+    /// The entries from `from` on, `len` of them.
+    ///
+    /// # Safety
+    /// - No two pieces alive at the same time overlap.
+    ///
+    /// # Panics
+    /// If the piece reaches beyond the slice.
+    #[allow(clippy::mut_from_ref)] // the point of the type
+    pub unsafe fn piece(&self, from: usize, len: usize) -> &mut [T] {
+        assert!(from <= self.len && len <= self.len - from, "piece outside the slice");
+        // SAFETY: inside the slice by the assertion, disjoint from every other piece by the caller's word.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_for_every_worker_count() {
+        for tasks in [0, 1, 2, 17] {
+            for workers in [1, 2, 5] {
+                let mut done = vec![0u32; tasks];
+                let out = Disjoint::new(&mut done);
+                for_each_task(tasks, &mut vec![(); workers], |(), task| {
+                    // SAFETY: each task takes its own entry.
+                    unsafe { out.piece(task, 1)[0] += 1 };
+                });
+                assert!(done.iter().all(|&n| n == 1));
+            }
+        }
+    }
+}
