@@ -1,1 +1,10 @@
-//! The objects of the papers.
+//! The objects of the papers: forward process, network, denoisers, kernel regression, stopping, samplers.
+//!
+//! Third floor: it composes the kernels and knows nothing of tables or files.
+
+pub mod denoiser;
+pub mod model;
+pub mod network;
+pub mod process;
+pub mod streams;
+pub mod training;
