@@ -29,7 +29,9 @@ pub enum Error {
         unit: &'static str,
     },
     /// A NaN or an infinity.
-    #[error("{what} holds a value that is not finite at row {row}, column {column} (counted from 0)")]
+    #[error(
+        "{what} holds a value that is not finite at row {row}, column {column} (counted from 0)"
+    )]
     NotFinite {
         /// Which argument.
         what: &'static str,
@@ -49,7 +51,9 @@ pub enum Error {
         requirement: &'static str,
     },
     /// The result would not fit in memory.
-    #[error("{what} would take {bytes} bytes, which is more than this machine can address or has free; use fewer rows or columns")]
+    #[error(
+        "{what} would take {bytes} bytes, which is more than this machine can address or has free; use fewer rows or columns"
+    )]
     Memory {
         /// What would be too large.
         what: &'static str,
@@ -65,7 +69,9 @@ pub enum Error {
         available: String,
     },
     /// An iteration left the finite numbers; the last good weights are kept.
-    #[error("training diverged at iteration {iteration}: the loss is not finite; lower the step size")]
+    #[error(
+        "training diverged at iteration {iteration}: the loss is not finite; lower the step size"
+    )]
     Diverged {
         /// The iteration whose loss was not finite.
         iteration: usize,
