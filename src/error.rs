@@ -29,9 +29,7 @@ pub enum Error {
         unit: &'static str,
     },
     /// A NaN or an infinity.
-    #[error(
-        "{what} holds a value that is not finite at row {row}, column {column} (counted from 0)"
-    )]
+    #[error("{what} holds a value that is not finite at row {row}, column {column} (counted from 0)")]
     NotFinite {
         /// Which argument.
         what: &'static str,
@@ -69,9 +67,7 @@ pub enum Error {
         available: String,
     },
     /// An iteration left the finite numbers; the last good weights are kept.
-    #[error(
-        "training diverged at iteration {iteration}: the loss is not finite; lower the step size"
-    )]
+    #[error("training diverged at iteration {iteration}: the loss is not finite; lower the step size")]
     Diverged {
         /// The iteration whose loss was not finite.
         iteration: usize,

@@ -82,20 +82,29 @@ pub enum Base {
 /// Base denoiser, residual scales and input transform, fitted to data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preconditioner {
-    pub(super) base: Base,
-    pub(super) layout: Layout,
+    parts: PreconditionerParts,
+}
+
+/// Everything a [`Preconditioner`] has learned, in plain data: for storing it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreconditionerParts {
+    /// Which base denoiser.
+    pub base: Base,
+    /// What the columns are; with [`Base::Zero`] all are numbers.
+    pub layout: Layout,
     /// First and last time, T0 and T.
-    pub(super) times: [f64; 2],
+    pub times: [f64; 2],
     /// Means of all columns: of the numbers, and the frequencies of the one-hot columns (whose codes are centred by them).
-    pub(super) means: Vec<f32>,
+    /// Zero with [`Base::Zero`].
+    pub means: Vec<f32>,
     /// Variances of all columns.
-    pub(super) variances: Vec<f32>,
-    /// Ridge coefficients, GRID x (features + 1) x numbers.
-    pub(super) ridge: Vec<f32>,
-    /// Residual scales, GRID x numbers.
-    pub(super) scales: Vec<f32>,
+    pub variances: Vec<f32>,
+    /// Ridge coefficients, grid of times x (features + 1) x numbers; empty without.
+    pub ridge: Vec<f32>,
+    /// Residual scales, grid of times x numbers; empty without.
+    pub scales: Vec<f32>,
     /// Largest norm of a row of the data: the radius R_0 of HRX.
-    pub(super) radius: f64,
+    pub radius: f64,
 }
 
 /// What depends on the time alone.
@@ -104,6 +113,7 @@ pub struct NoiseLevel {
     alpha: f32,
     h: f32,
     elapsed: f32,
+    gain: f32,
     cell: usize,
     share: f32,
     waves: [f32; TIME_INPUTS],
@@ -128,6 +138,8 @@ pub struct RowBuffer {
     pub base: Vec<f32>,
     /// Residual scales of the numbers.
     pub scale: Vec<f32>,
+    /// Factor on all of the network's outputs.
+    pub gain: f32,
 }
 
 impl Preconditioner {
@@ -145,30 +157,32 @@ impl Preconditioner {
             layout = Layout { numerical: layout.width(), blocks: Vec::new() };
         }
         let mut fitted = Self {
-            base,
-            times: [process.start(), process.end()],
-            means: vec![0.0; layout.width()],
-            variances: vec![0.0; layout.width()],
-            ridge: Vec::new(),
-            scales: Vec::new(),
-            radius: 0.0,
-            layout,
+            parts: PreconditionerParts {
+                base,
+                times: [process.start(), process.end()],
+                means: vec![0.0; layout.width()],
+                variances: vec![0.0; layout.width()],
+                ridge: Vec::new(),
+                scales: Vec::new(),
+                radius: 0.0,
+                layout,
+            },
         };
         fitted.measure(source, seed)?;
-        if base == Base::Columns && fitted.layout.numerical > 0 {
+        if base == Base::Columns && fitted.parts.layout.numerical > 0 {
             let levels: Vec<(Vec<f32>, Vec<f32>)> = (0..GRID)
                 .into_par_iter()
                 .map(|cell| fitted.fit_level(source, process, cell, seed))
                 .collect::<Result<_>>()?;
-            fitted.ridge = levels.iter().flat_map(|(ridge, _)| ridge.iter().copied()).collect();
-            fitted.scales = levels.iter().flat_map(|(_, scales)| scales.iter().copied()).collect();
+            fitted.parts.ridge = levels.iter().flat_map(|(ridge, _)| ridge.iter().copied()).collect();
+            fitted.parts.scales = levels.iter().flat_map(|(_, scales)| scales.iter().copied()).collect();
         }
         Ok(fitted)
     }
 
     /// Means, variances and radius of the data.
     fn measure(&mut self, source: &dyn DataSource, seed: u64) -> Result<()> {
-        let (d, p, n) = (self.layout.width(), source.layout().numerical, source.rows());
+        let (d, n) = (self.parts.layout.width(), source.rows());
         let (mut sums, mut squares) = (vec![0.0; d], vec![0.0; d]);
         let mut row = vec![0.0f32; d];
         let mut levels = vec![0; source.layout().blocks.len()];
@@ -191,15 +205,15 @@ impl Preconditioner {
             if !squares[i].is_finite() {
                 return Err(Error::NotFinite { what: "a column of the data", row: 0, column: i });
             }
-            self.variances[i] = ((squares[i] / n as f64 - mean * mean).max(0.0)) as f32;
+            self.parts.variances[i] = ((squares[i] / n as f64 - mean * mean).max(0.0)) as f32;
             // The system as HRX have it takes the data as they are.
-            self.means[i] = if self.base == Base::Zero && i < p { 0.0 } else { mean as f32 };
+            self.parts.means[i] = if self.parts.base == Base::Zero { 0.0 } else { mean as f32 };
         }
         let mut largest = 0.0f64;
         visit(self, &mut |row| {
             largest = largest.max(row.iter().map(|&x| f64::from(x) * f64::from(x)).sum());
         });
-        self.radius = largest.sqrt();
+        self.parts.radius = largest.sqrt();
         Ok(())
     }
 
@@ -211,15 +225,15 @@ impl Preconditioner {
         cell: usize,
         seed: u64,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
-        let (d, p, width) = (self.layout.width(), self.layout.numerical, self.features() + 1);
-        let [start, end] = self.times;
+        let (d, p, width) = (self.parts.layout.width(), self.parts.layout.numerical, self.features() + 1);
+        let [start, end] = self.parts.times;
         let level = self.level(process, start + (end - start) * cell as f64 / (GRID - 1) as f64);
         let [mut rng] = chunk_streams(seed, Purpose::Base, cell, 1).try_into().expect("one stream was asked for");
         let rows = source.rows().min(BASE_ROWS);
         let (mut gram, mut moment) = (Mat::<f64>::zeros(width, width), Mat::<f64>::zeros(width, p));
         let mut squares = vec![0.0; p];
         let mut buffer = self.buffer();
-        let (mut clean, mut noisy, mut levels) = (vec![0.0; d], vec![0.0; d], vec![0; self.layout.blocks.len()]);
+        let (mut clean, mut noisy, mut levels) = (vec![0.0; d], vec![0.0; d], vec![0; self.parts.layout.blocks.len()]);
         let (mut phi, mut rest) = (Mat::<f64>::zeros(CHUNK, width), Mat::<f64>::zeros(CHUNK, p));
         for first in (0..rows).step_by(CHUNK) {
             let count = CHUNK.min(rows - first);
@@ -264,38 +278,72 @@ impl Preconditioner {
         Ok((ridge, (0..p).map(scale).collect()))
     }
 
+    /// Takes up what [`Preconditioner::to_parts`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the parts do not fit together or are not finite.
+    pub fn from_parts(parts: PreconditionerParts) -> Result<Self> {
+        let (d, p) = (parts.layout.width(), parts.layout.numerical);
+        let fitted = Self { parts };
+        let PreconditionerParts { base, times, means, variances, ridge, scales, radius, layout } = &fitted.parts;
+        let grid = if *base == Base::Columns && p > 0 { GRID } else { 0 };
+        let lengths = means.len() == d
+            && variances.len() == d
+            && ridge.len() == grid * (fitted.features() + 1) * p
+            && scales.len() == grid * p;
+        let finite = [means, variances, ridge, scales].into_iter().flatten().all(|x| x.is_finite());
+        let positive = scales.iter().all(|&x| x > 0.0) && variances.iter().all(|&x| x >= 0.0) && *radius >= 0.0;
+        let ordered = times[0] < times[1] && times.iter().all(|t| t.is_finite()) && radius.is_finite();
+        let links = *base == Base::Columns || layout.blocks.is_empty();
+        if d > 0 && lengths && finite && positive && ordered && links {
+            Ok(fitted)
+        } else {
+            Err(Error::Model("the parts of the base denoiser do not fit together; fit the model again".into()))
+        }
+    }
+
+    /// Everything that was learned.
+    pub fn to_parts(&self) -> &PreconditionerParts {
+        &self.parts
+    }
+
     /// What the base is.
     pub fn base(&self) -> Base {
-        self.base
+        self.parts.base
     }
 
     /// What the columns are; with [`Base::Zero`] all are numbers.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.parts.layout
     }
 
     /// Radius R_0 of the ball around the origin that holds the data.
     pub fn radius(&self) -> f64 {
-        self.radius
+        self.parts.radius
     }
 
     /// Inputs of the network: D.
     pub fn inputs(&self) -> usize {
-        match self.base {
-            Base::Zero => self.layout.width() + 1,
+        match self.parts.base {
+            Base::Zero => self.parts.layout.width() + 1,
             Base::Columns => self.features() + TIME_INPUTS,
         }
     }
 
     /// Inputs of the ridge regression, without its constant: normalised columns and posterior means of one-hot columns.
     fn features(&self) -> usize {
-        self.layout.width() + self.layout.one_hot()
+        self.parts.layout.width() + self.parts.layout.one_hot()
     }
 
     /// Buffers for one row.
     pub fn buffer(&self) -> RowBuffer {
-        let p = self.layout.numerical;
-        RowBuffer { inputs: vec![0.0; self.inputs()], base: vec![0.0; self.layout.width()], scale: vec![1.0; p] }
+        let p = self.parts.layout.numerical;
+        RowBuffer {
+            inputs: vec![0.0; self.inputs()],
+            base: vec![0.0; self.parts.layout.width()],
+            scale: vec![1.0; p],
+            gain: 1.0,
+        }
     }
 
     /// Draws a row of data as the process sees it: numbers, and one-hot codes less their frequencies.
@@ -310,7 +358,7 @@ impl Preconditioner {
         let layout = source.layout();
         let (numbers, codes) = clean.split_at_mut(layout.numerical);
         source.draw(row, rng, numbers, levels);
-        for (x, mean) in codes.iter_mut().zip(&self.means[layout.numerical..]) {
+        for (x, mean) in codes.iter_mut().zip(&self.parts.means[layout.numerical..]) {
             *x = -mean;
         }
         for (range, &level) in layout.ranges().zip(levels.iter()) {
@@ -320,7 +368,7 @@ impl Preconditioner {
 
     /// What depends on the time `t` alone.
     pub fn level(&self, process: &ForwardProcess, t: f64) -> NoiseLevel {
-        let [start, end] = self.times;
+        let [start, end] = self.parts.times;
         let share = ((t - start) / (end - start)).clamp(0.0, 1.0);
         let place = share * (GRID - 1) as f64;
         let cell = (place as usize).min(GRID - 2);
@@ -329,6 +377,10 @@ impl Preconditioner {
             alpha: process.alpha(t) as f32,
             h: process.h(t) as f32,
             elapsed: (t - start) as f32,
+            gain: match std::env::var("GAIN").as_deref() {
+                Ok("1") => process.alpha(t) as f32,
+                _ => 1.0,
+            },
             cell,
             share: (place - cell as f64) as f32,
             waves: [1.0, 4.0 * share - 2.0, 2.0 * angle.cos(), 2.0 * angle.sin()].map(|x| x as f32),
@@ -337,30 +389,30 @@ impl Preconditioner {
 
     /// Posterior mean of number `i` given its own noisy value alone, as if it were Gaussian.
     fn own_mean(&self, level: &NoiseLevel, i: usize, x: f32) -> f32 {
-        let (mean, variance) = (self.means[i], self.variances[i]);
+        let (mean, variance) = (self.parts.means[i], self.parts.variances[i]);
         let &NoiseLevel { alpha, h, .. } = level;
         mean + alpha * variance / (alpha * alpha * variance + h) * (x - alpha * mean)
     }
 
     /// The features of a noisy row into `buffer.inputs`, and log-posteriors of one-hot columns into `buffer.base`.
     fn features_into(&self, level: &NoiseLevel, x: &[f32], buffer: &mut RowBuffer) {
-        let (p, d) = (self.layout.numerical, self.layout.width());
+        let (p, d) = (self.parts.layout.numerical, self.parts.layout.width());
         let &NoiseLevel { alpha, h, .. } = level;
         for (i, (input, x)) in buffer.inputs[..d].iter_mut().zip(x).enumerate() {
-            let centre = if i < p { alpha * self.means[i] } else { 0.0 };
-            *input = (x - centre) / (alpha * alpha * self.variances[i] + h).sqrt();
+            let centre = if i < p { alpha * self.parts.means[i] } else { 0.0 };
+            *input = (x - centre) / (alpha * alpha * self.parts.variances[i] + h).sqrt();
         }
         // Codes are e_k - f, so log p(x | k) = (alpha x_k + alpha^2 f_k) / h + what does not depend on k.
-        for (k, &frequency) in self.means[p..].iter().enumerate() {
+        for (k, &frequency) in self.parts.means[p..].iter().enumerate() {
             let prior = frequency.max(1e-9).ln();
             buffer.base[p + k] = prior + (alpha * x[p + k] + alpha * alpha * frequency) / h;
         }
-        for range in self.layout.ranges() {
+        for range in self.parts.layout.ranges() {
             let logits = &mut buffer.base[p + range.start..p + range.end];
             let means = &mut buffer.inputs[d + range.start..d + range.end];
             softmax(logits, means);
             for ((x, frequency), variance) in
-                means.iter_mut().zip(&self.means[p + range.start..]).zip(&self.variances[p + range.start..])
+                means.iter_mut().zip(&self.parts.means[p + range.start..]).zip(&self.parts.variances[p + range.start..])
             {
                 *x = (*x - frequency) / (variance + RARE).sqrt();
             }
@@ -369,20 +421,21 @@ impl Preconditioner {
 
     /// Fills the buffer from a noisy row `x` at a noise level: network inputs, base values, log-posteriors and scales.
     pub fn prepare(&self, level: &NoiseLevel, x: &[f32], buffer: &mut RowBuffer) {
-        let p = self.layout.numerical;
-        if self.base == Base::Zero {
+        let p = self.parts.layout.numerical;
+        if self.parts.base == Base::Zero {
             buffer.inputs[..x.len()].copy_from_slice(x);
             buffer.inputs[x.len()] = level.elapsed;
             return;
         }
         self.features_into(level, x, buffer);
+        buffer.gain = level.gain;
         let features = self.features();
         buffer.inputs[features..].copy_from_slice(&level.waves);
         if p == 0 {
             return;
         }
         let size = (features + 1) * p;
-        let (low, high) = self.ridge[level.cell * size..(level.cell + 2) * size].split_at(size);
+        let (low, high) = self.parts.ridge[level.cell * size..(level.cell + 2) * size].split_at(size);
         let (base, share) = (&mut buffer.base[..p], level.share);
         for (i, base) in base.iter_mut().enumerate() {
             *base = self.own_mean(level, i, x[i]);
@@ -394,7 +447,7 @@ impl Preconditioner {
                 *base += x_low * low + x_high * high;
             }
         }
-        let (low, high) = self.scales[level.cell * p..(level.cell + 2) * p].split_at(p);
+        let (low, high) = self.parts.scales[level.cell * p..(level.cell + 2) * p].split_at(p);
         for ((scale, low), high) in buffer.scale.iter_mut().zip(low).zip(high) {
             *scale = (1.0 - share) * low + share * high;
         }
@@ -402,12 +455,12 @@ impl Preconditioner {
 
     /// Turns the network's outputs for a prepared row into the denoiser's value `f`, in place.
     pub fn combine(&self, buffer: &RowBuffer, outputs: &mut [f32]) {
-        let p = self.layout.numerical;
+        let p = self.parts.layout.numerical;
         for ((u, base), scale) in outputs.iter_mut().zip(&buffer.base[..p]).zip(&buffer.scale) {
-            *u = base + scale * *u;
+            *u = base + scale * buffer.gain * *u;
         }
         self.probabilities(buffer, outputs);
-        for (u, mean) in outputs[p..].iter_mut().zip(&self.means[p..]) {
+        for (u, mean) in outputs[p..].iter_mut().zip(&self.parts.means[p..]) {
             *u -= mean;
         }
     }
@@ -422,31 +475,31 @@ impl Preconditioner {
         weights: [f32; 2],
         outputs: &mut [f32],
     ) -> [f64; 2] {
-        let p = self.layout.numerical;
+        let p = self.parts.layout.numerical;
         let (mut squares, mut entropy) = (0.0, 0.0);
         for (i, u) in outputs[..p].iter_mut().enumerate() {
-            let residual = *u - (clean[i] - buffer.base[i]) / buffer.scale[i];
+            let residual = buffer.gain * *u - (clean[i] - buffer.base[i]) / buffer.scale[i];
             squares += 0.5 * f64::from(residual) * f64::from(residual);
-            *u = weights[0] * residual;
+            *u = weights[0] * buffer.gain * residual;
         }
         self.probabilities(buffer, outputs);
-        for (range, &level) in self.layout.ranges().zip(levels) {
+        for (range, &level) in self.parts.layout.ranges().zip(levels) {
             let label = p + range.start + level as usize;
             entropy -= f64::from(outputs[label].max(1e-30).ln());
             outputs[label] -= 1.0;
         }
-        outputs[p..].iter_mut().for_each(|u| *u *= weights[1]);
+        outputs[p..].iter_mut().for_each(|u| *u *= weights[1] * buffer.gain);
         [squares, entropy]
     }
 
     /// `softmax(o + u)` of every one-hot block, in place.
     fn probabilities(&self, buffer: &RowBuffer, outputs: &mut [f32]) {
-        let p = self.layout.numerical;
-        for range in self.layout.ranges() {
+        let p = self.parts.layout.numerical;
+        for range in self.parts.layout.ranges() {
             let range = p + range.start..p + range.end;
             let block = &mut outputs[range.clone()];
             for (u, o) in block.iter_mut().zip(&buffer.base[range]) {
-                *u += o;
+                *u = buffer.gain * *u + o;
             }
             softmax_in_place(block);
         }

@@ -94,22 +94,14 @@ impl Codec {
     /// [`Error::Table`] if a cell does not fit the schema or the table has no rows.
     pub fn fit(table: &Table, schema: &Schema) -> Result<Self> {
         if table.rows() == 0 || u32::try_from(table.rows()).is_err() {
-            return Err(Error::Table(format!(
-                "the table has {} rows; give between 2 and {}",
-                table.rows(),
-                u32::MAX
-            )));
+            return Err(Error::Table(format!("the table has {} rows; give between 2 and {}", table.rows(), u32::MAX)));
         }
         let (mut levels, mut counts) = (Vec::new(), Vec::new());
         let (mut level_counts, mut indicators) = (Vec::new(), Vec::new());
         for (column, values) in schema.columns.iter().zip(schema.read(table)?) {
             match (&column.kind, values) {
                 (ColumnKind::Numerical { missing, .. }, ColumnValues::Numbers(values)) => {
-                    let mut sorted: Vec<f64> = values
-                        .iter()
-                        .copied()
-                        .filter(|value| !value.is_nan())
-                        .collect();
+                    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
                     let absent = values.len() - sorted.len();
                     sorted.sort_unstable_by(f64::total_cmp);
                     let (distinct, count) = run_lengths(&sorted);
@@ -121,21 +113,14 @@ impl Codec {
                 }
                 (ColumnKind::Categorical { levels }, ColumnValues::Levels(positions)) => {
                     let mut count = vec![0; levels.len()];
-                    positions
-                        .iter()
-                        .for_each(|&position| count[position as usize] += 1);
+                    positions.iter().for_each(|&position| count[position as usize] += 1);
                     level_counts.push(count);
                 }
                 _ => {}
             }
         }
         level_counts.append(&mut indicators);
-        Self::from_parts(CodecParts {
-            schema: schema.clone(),
-            levels,
-            counts,
-            level_counts,
-        })
+        Self::from_parts(CodecParts { schema: schema.clone(), levels, counts, level_counts })
     }
 
     /// Puts a codec together from what was stored of it.
@@ -143,26 +128,16 @@ impl Codec {
     /// # Errors
     /// [`Error::Table`] if the parts do not belong together.
     pub fn from_parts(parts: CodecParts) -> Result<Self> {
-        let CodecParts {
-            schema,
-            levels,
-            counts,
-            level_counts,
-        } = parts;
-        let wrong = |what: &str| {
-            Err(Error::Table(format!(
-                "the stored codec is damaged ({what}); fit the model again"
-            )))
-        };
+        let CodecParts { schema, levels, counts, level_counts } = parts;
+        let wrong =
+            |what: &str| Err(Error::Table(format!("the stored codec is damaged ({what}); fit the model again")));
         if schema.columns.is_empty() {
             return wrong("it has no columns");
         }
         let (mut formats, mut blocks, mut indicators) = (Vec::new(), Vec::new(), Vec::new());
         for column in &schema.columns {
             match &column.kind {
-                ColumnKind::Numerical {
-                    format, missing, ..
-                } => {
+                ColumnKind::Numerical { format, missing, .. } => {
                     formats.push(*format);
                     indicators.extend(missing.as_ref().map(|_| 2));
                 }
@@ -184,23 +159,14 @@ impl Codec {
                 None => return wrong("the values of a numerical column are not in order"),
             }
         }
-        Ok(Self {
-            schema,
-            numbers,
-            level_counts,
-            blocks,
-        })
+        Ok(Self { schema, numbers, level_counts, blocks })
     }
 
     /// What the codec has learned, for storing it.
     pub fn to_parts(&self) -> CodecParts {
         CodecParts {
             schema: self.schema.clone(),
-            levels: self
-                .numbers
-                .iter()
-                .map(|code| code.levels.clone())
-                .collect(),
+            levels: self.numbers.iter().map(|code| code.levels.clone()).collect(),
             counts: self.numbers.iter().map(NumericalCode::counts).collect(),
             level_counts: self.level_counts.clone(),
         }
@@ -273,13 +239,7 @@ impl Codec {
             }
         }
         let totals = self.numbers.iter().map(NumericalCode::total).collect();
-        Ok(EncodedTable::new(
-            table.rows(),
-            totals,
-            self.blocks.clone(),
-            ranks,
-            levels,
-        ))
+        Ok(EncodedTable::new(table.rows(), totals, self.blocks.clone(), ranks, levels))
     }
 
     /// Encodes a table as a matrix, `rows` x [`Codec::width`].
@@ -292,10 +252,7 @@ impl Codec {
         match ties {
             TieCode::Middle => encoded.middle_into(matrix.as_mut()),
             TieCode::Spread { seed } => {
-                encoded.draw_into(
-                    matrix.as_mut(),
-                    &mut Xoshiro256PlusPlus::seed_from_u64(seed),
-                );
+                encoded.draw_into(matrix.as_mut(), &mut Xoshiro256PlusPlus::seed_from_u64(seed));
             }
         }
         Ok(matrix)
@@ -318,11 +275,7 @@ impl Codec {
         }
         for column in 0..matrix.ncols() {
             if let Some(row) = (0..rows).find(|&row| !matrix[(row, column)].is_finite()) {
-                return Err(Error::NotFinite {
-                    what: "the matrix to decode",
-                    row,
-                    column,
-                });
+                return Err(Error::NotFinite { what: "the matrix to decode", row, column });
             }
         }
         let (mut number, mut block) = (0, 0);
@@ -340,17 +293,12 @@ impl Codec {
                 ColumnKind::Categorical { levels } => {
                     let (start, size) = (offsets[block], levels.len());
                     block += 1;
-                    (0..rows)
-                        .map(|row| levels[largest(matrix, row, start, size)].clone())
-                        .collect()
+                    (0..rows).map(|row| levels[largest(matrix, row, start, size)].clone()).collect()
                 }
-                ColumnKind::Numerical {
-                    format, missing, ..
-                } => {
+                ColumnKind::Numerical { format, missing, .. } => {
                     let code = &self.numbers[number];
-                    let mut cells: Vec<String> = (0..rows)
-                        .map(|row| format.write(code.value(matrix[(row, number)], how)))
-                        .collect();
+                    let mut cells: Vec<String> =
+                        (0..rows).map(|row| format.write(code.value(matrix[(row, number)], how))).collect();
                     number += 1;
                     if let Some(mark) = missing {
                         for (row, cell) in cells.iter_mut().enumerate() {
@@ -364,21 +312,13 @@ impl Codec {
                 }
             });
         }
-        Table::new(
-            self.schema
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
-                .collect(),
-            columns,
-        )
+        Table::new(self.schema.columns.iter().map(|column| column.name.clone()).collect(), columns)
     }
 }
 
 impl NumericalCode {
     fn new(levels: Vec<f64>, counts: &[u32], format: NumberFormat) -> Option<Self> {
-        let in_order = levels.windows(2).all(|pair| pair[0] < pair[1])
-            && levels.iter().all(|level| level.is_finite());
+        let in_order = levels.windows(2).all(|pair| pair[0] < pair[1]) && levels.iter().all(|level| level.is_finite());
         if levels.is_empty() || levels.len() != counts.len() || counts.contains(&0) || !in_order {
             return None;
         }
@@ -400,10 +340,7 @@ impl NumericalCode {
     /// How often each distinct value occurs.
     pub fn counts(&self) -> Vec<u32> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, end)| end - start)
-            .collect()
+        starts.zip(&self.ends).map(|(start, end)| end - start).collect()
     }
 
     /// Number of values.
@@ -429,10 +366,7 @@ impl NumericalCode {
     pub fn value(&self, score: f64, how: Decode) -> f64 {
         let position = normal_cdf(score) * f64::from(self.total());
         let last = self.levels.len() - 1;
-        let level = self
-            .ends
-            .partition_point(|&end| f64::from(end) <= position)
-            .min(last);
+        let level = self.ends.partition_point(|&end| f64::from(end) <= position).min(last);
         let observed = self.levels[level];
         if how == Decode::Observed || self.levels.len() <= LATTICE_LEVELS || self.count(level) > 1 {
             return observed;
@@ -443,11 +377,7 @@ impl NumericalCode {
         if (position - middle).abs() <= SNAP {
             return observed;
         }
-        let (neighbour, side) = if position < middle {
-            (level.wrapping_sub(1), -1.0)
-        } else {
-            (level + 1, 1.0)
-        };
+        let (neighbour, side) = if position < middle { (level.wrapping_sub(1), -1.0) } else { (level + 1, 1.0) };
         let Some(&other) = self.levels.get(neighbour) else {
             return observed; // beyond the first or last knot
         };

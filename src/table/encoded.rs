@@ -27,13 +27,7 @@ impl EncodedTable {
     ) -> Self {
         debug_assert_eq!(ranks.len(), rows * totals.len());
         debug_assert_eq!(levels.len(), rows * blocks.len());
-        Self {
-            rows,
-            totals,
-            blocks,
-            ranks,
-            levels,
-        }
+        Self { rows, totals, blocks, ranks, levels }
     }
 
     /// Number of rows.
@@ -104,31 +98,18 @@ impl EncodedTable {
     }
 
     fn fill(&self, mut out: MatMut<'_, f64>, mut place: impl FnMut() -> f64) {
-        assert_eq!(
-            (out.nrows(), out.ncols()),
-            (self.rows, self.width()),
-            "rows x width of the encoded table"
-        );
+        assert_eq!((out.nrows(), out.ncols()), (self.rows, self.width()), "rows x width of the encoded table");
         let count = self.totals.len();
         for (column, &total) in self.totals.iter().enumerate() {
             for row in 0..self.rows {
-                out[(row, column)] = normal_quantile(probability(
-                    self.ranks[row * count + column],
-                    total,
-                    place(),
-                ));
+                out[(row, column)] = normal_quantile(probability(self.ranks[row * count + column], total, place()));
             }
         }
-        out.as_mut()
-            .subcols_mut(count, self.width() - count)
-            .fill(0.0);
+        out.as_mut().subcols_mut(count, self.width() - count).fill(0.0);
         let mut offset = count;
         for (block, size) in self.blocks.iter().enumerate() {
             for row in 0..self.rows {
-                out[(
-                    row,
-                    offset + self.levels[row * self.blocks.len() + block] as usize,
-                )] = 1.0;
+                out[(row, offset + self.levels[row * self.blocks.len() + block] as usize)] = 1.0;
             }
             offset += size;
         }

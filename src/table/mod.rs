@@ -37,9 +37,7 @@ impl Table {
     /// the columns differ in length.
     pub fn new(names: Vec<String>, columns: Vec<Vec<String>>) -> Result<Self> {
         if names.is_empty() {
-            return Err(Error::Table(
-                "the table has no columns; give at least one".into(),
-            ));
+            return Err(Error::Table("the table has no columns; give at least one".into()));
         }
         if names.len() != columns.len() {
             return Err(Error::Table(format!(
@@ -50,9 +48,7 @@ impl Table {
         }
         let mut seen = HashSet::new();
         if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
-            return Err(Error::Table(format!(
-                "two columns are called '{name}'; give every column a name of its own"
-            )));
+            return Err(Error::Table(format!("two columns are called '{name}'; give every column a name of its own")));
         }
         let rows = columns[0].len();
         if let Some(odd) = columns.iter().position(|column| column.len() != rows) {
@@ -63,11 +59,7 @@ impl Table {
                 names[0]
             )));
         }
-        Ok(Self {
-            names,
-            columns,
-            rows,
-        })
+        Ok(Self { names, columns, rows })
     }
 
     /// Column names, in order.

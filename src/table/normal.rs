@@ -32,13 +32,8 @@ fn centre(z: f64) -> f64 {
         1_067.689_485_460_370_9,
         18_154.981_253_343_56,
     ];
-    const B: [f64; 5] = [
-        1.0,
-        47.202_581_904_688_245,
-        976.098_551_737_776_7,
-        10_260.932_208_618_979,
-        45_507.789_335_026_73,
-    ];
+    const B: [f64; 5] =
+        [1.0, 47.202_581_904_688_245, 976.098_551_737_776_7, 10_260.932_208_618_979, 45_507.789_335_026_73];
     let square = z * z;
     z * polynomial(&A, square) / polynomial(&B, square)
 }
@@ -183,26 +178,11 @@ pub fn normal_quantile(p: f64) -> f64 {
 
 /// [`normal_quantile`] to about seven digits, for drawing training inputs; `p` strictly between 0 and 1.
 pub fn normal_quantile_fast(p: f64) -> f64 {
-    const CENTRE_TOP: [f64; 4] = [
-        59.109_374_72,
-        159.291_132_02,
-        50.434_271_938,
-        3.387_132_717_9,
-    ];
+    const CENTRE_TOP: [f64; 4] = [59.109_374_72, 159.291_132_02, 50.434_271_938, 3.387_132_717_9];
     const CENTRE_BOTTOM: [f64; 4] = [67.187_563_6, 78.757_757_664, 17.895_169_469, 1.0];
-    const MIDDLE_TOP: [f64; 4] = [
-        0.170_238_211_03,
-        1.306_728_481_6,
-        2.756_815_39,
-        1.423_437_277_7,
-    ];
+    const MIDDLE_TOP: [f64; 4] = [0.170_238_211_03, 1.306_728_481_6, 2.756_815_39, 1.423_437_277_7];
     const MIDDLE_BOTTOM: [f64; 3] = [0.120_211_329_75, 0.737_001_642_5, 1.0];
-    const FAR_TOP: [f64; 4] = [
-        0.017_337_203_997,
-        0.428_682_943_37,
-        3.081_226_386,
-        6.657_905_115,
-    ];
+    const FAR_TOP: [f64; 4] = [0.017_337_203_997, 0.428_682_943_37, 3.081_226_386, 6.657_905_115];
     const FAR_BOTTOM: [f64; 3] = [0.012_258_202_635, 0.241_978_942_25, 1.0];
     let offset = p - 0.5;
     if offset.abs() <= 0.425 {
@@ -222,9 +202,7 @@ pub fn normal_quantile_fast(p: f64) -> f64 {
 /// Horner's rule; the highest power comes first.
 #[inline(always)]
 fn polynomial<const TERMS: usize>(coefficients: &[f64; TERMS], x: f64) -> f64 {
-    coefficients
-        .iter()
-        .fold(0.0, |sum, &coefficient| sum * x + coefficient)
+    coefficients.iter().fold(0.0, |sum, &coefficient| sum * x + coefficient)
 }
 
 #[cfg(test)]
@@ -294,10 +272,7 @@ mod tests {
             let p = f64::from(step) / 20_000.0;
             let z = normal_quantile(p);
             assert!((normal_cdf(z) - p).abs() < 4e-16 * (1.0 + z * z), "at {p}");
-            assert!(
-                (normal_quantile_fast(p) - z).abs() < 3e-7 * z.abs().max(1.0),
-                "at {p}"
-            );
+            assert!((normal_quantile_fast(p) - z).abs() < 3e-7 * z.abs().max(1.0), "at {p}");
         }
     }
 }

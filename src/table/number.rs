@@ -61,10 +61,7 @@ impl NumberFormat {
                 most = most.max(count);
             }
         }
-        Self {
-            minimum_decimals: if fewest == usize::MAX { 0 } else { fewest },
-            maximum_decimals: most,
-        }
+        Self { minimum_decimals: if fewest == usize::MAX { 0 } else { fewest }, maximum_decimals: most }
     }
 
     /// Writes a number: the shortest text that reads back as the same double, with zeros added up to the smallest number
@@ -118,14 +115,8 @@ impl Grid {
             return None;
         }
         let origin = units(sorted[0]);
-        let step = sorted.iter().fold(0u64, |step, &value| {
-            common_divisor(step, (units(value) - origin) as u64)
-        });
-        Some(Self {
-            scale,
-            origin,
-            step: step.max(1) as f64,
-        })
+        let step = sorted.iter().fold(0u64, |step, &value| common_divisor(step, (units(value) - origin) as u64));
+        Some(Self { scale, origin, step: step.max(1) as f64 })
     }
 
     /// The grid point nearest to a value.

@@ -2,9 +2,7 @@
 
 use super::Table;
 use super::number::{Cell, NumberFormat, is_digit_code, read_cell};
-use super::values::{
-    ColumnValues, LevelKey, infinite, levels_are_numbers, not_a_number, read_levels, read_numbers,
-};
+use super::values::{ColumnValues, LevelKey, infinite, levels_are_numbers, not_a_number, read_levels, read_numbers};
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -100,14 +98,10 @@ impl Schema {
         options.check(table)?;
         match table.rows() {
             0 => {
-                return Err(Error::Table(
-                    "the table has no rows; give at least two".into(),
-                ));
+                return Err(Error::Table("the table has no rows; give at least two".into()));
             }
             1 => {
-                return Err(Error::Table(
-                    "the table has only one row; give at least two".into(),
-                ));
+                return Err(Error::Table("the table has only one row; give at least two".into()));
             }
             _ => {}
         }
@@ -115,16 +109,11 @@ impl Schema {
         for (name, cells) in table.names().iter().zip(table.columns()) {
             if !options.drop.contains(name) {
                 let kind = infer_kind(name, cells, options)?;
-                columns.push(ColumnSchema {
-                    name: name.clone(),
-                    kind,
-                });
+                columns.push(ColumnSchema { name: name.clone(), kind });
             }
         }
         if columns.is_empty() {
-            return Err(Error::Table(
-                "every column is dropped; keep at least one".into(),
-            ));
+            return Err(Error::Table("every column is dropped; keep at least one".into()));
         }
         Ok(Self { columns })
     }
@@ -135,36 +124,23 @@ impl Schema {
     /// [`Error::Table`] if a column is not there, a cell of a numerical column is no finite number, or a cell of a
     /// categorical column is none of the known levels.
     pub fn read(&self, table: &Table) -> Result<Vec<ColumnValues>> {
-        self.columns
-            .iter()
-            .map(|column| column.read(table))
-            .collect()
+        self.columns.iter().map(|column| column.read(table)).collect()
     }
 
     /// How many columns are numerical.
     pub fn numerical(&self) -> usize {
-        self.columns
-            .iter()
-            .filter(|c| matches!(c.kind, ColumnKind::Numerical { .. }))
-            .count()
+        self.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Numerical { .. })).count()
     }
 
     /// How many columns are categorical.
     pub fn categorical(&self) -> usize {
-        self.columns
-            .iter()
-            .filter(|c| matches!(c.kind, ColumnKind::Categorical { .. }))
-            .count()
+        self.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Categorical { .. })).count()
     }
 }
 
 impl SchemaOptions {
     fn check(&self, table: &Table) -> Result<()> {
-        let lists = [
-            ("categorical", &self.categorical),
-            ("numerical", &self.numerical),
-            ("drop", &self.drop),
-        ];
+        let lists = [("categorical", &self.categorical), ("numerical", &self.numerical), ("drop", &self.drop)];
         for (position, (option, names)) in lists.iter().enumerate() {
             for name in names.iter() {
                 if !table.names().contains(name) {
@@ -173,10 +149,7 @@ impl SchemaOptions {
                         table.names().join(", ")
                     )));
                 }
-                if let Some((other, _)) = lists[..position]
-                    .iter()
-                    .find(|(_, names)| names.contains(name))
-                {
+                if let Some((other, _)) = lists[..position].iter().find(|(_, names)| names.contains(name)) {
                     return Err(Error::Table(format!(
                         "column '{name}' is named both in --{other} and in --{option}; name it once"
                     )));
@@ -194,16 +167,11 @@ impl ColumnSchema {
     /// As [`Schema::read`].
     pub fn read(&self, table: &Table) -> Result<ColumnValues> {
         let cells = table.column(&self.name).ok_or_else(|| {
-            Error::Table(format!(
-                "the table has no column '{}'; it needs all columns of the schema",
-                self.name
-            ))
+            Error::Table(format!("the table has no column '{}'; it needs all columns of the schema", self.name))
         })?;
         match &self.kind {
             ColumnKind::Constant { .. } => Ok(ColumnValues::Constant),
-            ColumnKind::Numerical { missing, .. } => {
-                read_numbers(&self.name, cells, missing.is_some())
-            }
+            ColumnKind::Numerical { missing, .. } => read_numbers(&self.name, cells, missing.is_some()),
             ColumnKind::Categorical { levels } => read_levels(&self.name, cells, levels),
         }
     }
@@ -219,20 +187,14 @@ fn infer_kind(name: &str, cells: &[String], options: &SchemaOptions) -> Result<C
     let first_missing = read.iter().position(|cell| *cell == Cell::Missing);
     if let (Some(row), Missing::Fail) = (first_missing, options.missing) {
         let mark = cells[row].trim();
-        let shown = if mark.is_empty() {
-            String::new()
-        } else {
-            format!(" ('{mark}')")
-        };
+        let shown = if mark.is_empty() { String::new() } else { format!(" ('{mark}')") };
         return Err(Error::Table(format!(
             "row {} of column '{name}' is missing{shown}; fill the cell, delete the row, or leave the column out with --drop {name}",
             row + 1
         )));
     }
     if cells.iter().all(|cell| *cell == cells[0]) && read[0] != Cell::Infinite {
-        return Ok(ColumnKind::Constant {
-            value: cells[0].clone(),
-        });
+        return Ok(ColumnKind::Constant { value: cells[0].clone() });
     }
     let named = |list: &[String]| list.iter().any(|own| own == name);
     if named(&options.categorical) {
@@ -240,10 +202,7 @@ fn infer_kind(name: &str, cells: &[String], options: &SchemaOptions) -> Result<C
     }
     let declared = named(&options.numerical);
     let texts = read.iter().filter(|cell| **cell == Cell::Text).count();
-    let numbers = read
-        .iter()
-        .filter(|cell| matches!(cell, Cell::Number(_)))
-        .count();
+    let numbers = read.iter().filter(|cell| matches!(cell, Cell::Number(_))).count();
     if !declared && (texts > 0 || cells.iter().any(|cell| is_digit_code(cell))) {
         return text_column(name, cells, &read, texts, numbers);
     }
@@ -264,10 +223,7 @@ fn infer_kind(name: &str, cells: &[String], options: &SchemaOptions) -> Result<C
     if !declared && (few || two) {
         return Ok(categorical(cells, &read));
     }
-    let filled = cells
-        .iter()
-        .zip(&read)
-        .filter(|(_, cell)| **cell != Cell::Missing);
+    let filled = cells.iter().zip(&read).filter(|(_, cell)| **cell != Cell::Missing);
     Ok(ColumnKind::Numerical {
         integer,
         format: NumberFormat::of(filled.map(|(cell, _)| cell.as_str())),
@@ -275,22 +231,13 @@ fn infer_kind(name: &str, cells: &[String], options: &SchemaOptions) -> Result<C
     })
 }
 
-fn text_column(
-    name: &str,
-    cells: &[String],
-    read: &[Cell],
-    texts: usize,
-    numbers: usize,
-) -> Result<ColumnKind> {
+fn text_column(name: &str, cells: &[String], read: &[Cell], texts: usize, numbers: usize) -> Result<ColumnKind> {
     if texts > 0 && texts * 10 <= numbers {
         let mut values: Vec<f64> = read.iter().filter_map(as_number).collect();
         values.sort_unstable_by(f64::total_cmp);
         values.dedup();
         if values.len() > MOST_CODES {
-            let row = read
-                .iter()
-                .position(|cell| *cell == Cell::Text)
-                .unwrap_or(0);
+            let row = read.iter().position(|cell| *cell == Cell::Text).unwrap_or(0);
             return Err(not_a_number(name, row, &cells[row]));
         }
     }
@@ -316,29 +263,18 @@ fn as_number(cell: &Cell) -> Option<f64> {
 /// Collects the levels of a column. Cells that are the same number are one level if the whole column is numbers.
 fn categorical(cells: &[String], read: &[Cell]) -> ColumnKind {
     let by_value = levels_are_numbers(
-        cells
-            .iter()
-            .zip(read)
-            .filter(|(_, cell)| **cell != Cell::Missing)
-            .map(|(cell, _)| cell.as_str()),
+        cells.iter().zip(read).filter(|(_, cell)| **cell != Cell::Missing).map(|(cell, _)| cell.as_str()),
     );
     let mut spellings: HashMap<&str, usize> = HashMap::new();
     for cell in cells {
         *spellings.entry(cell.as_str()).or_default() += 1;
     }
     // Ordered by key, and within a key by falling frequency: the first of each key is its canonical spelling.
-    let mut ordered: Vec<(LevelKey, usize, &str)> = spellings
-        .into_iter()
-        .map(|(spelling, count)| (LevelKey::of(spelling, by_value), count, spelling))
-        .collect();
+    let mut ordered: Vec<(LevelKey, usize, &str)> =
+        spellings.into_iter().map(|(spelling, count)| (LevelKey::of(spelling, by_value), count, spelling)).collect();
     ordered.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)).then(a.2.cmp(b.2)));
     ordered.dedup_by(|next, kept| next.0 == kept.0);
-    ColumnKind::Categorical {
-        levels: ordered
-            .into_iter()
-            .map(|(_, _, spelling)| spelling.to_owned())
-            .collect(),
-    }
+    ColumnKind::Categorical { levels: ordered.into_iter().map(|(_, _, spelling)| spelling.to_owned()).collect() }
 }
 
 #[cfg(test)]
@@ -348,10 +284,7 @@ mod tests {
     fn table(columns: &[(&str, &[&str])]) -> Table {
         Table::new(
             columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            columns
-                .iter()
-                .map(|(_, cells)| cells.iter().map(|cell| (*cell).to_owned()).collect())
-                .collect(),
+            columns.iter().map(|(_, cells)| cells.iter().map(|cell| (*cell).to_owned()).collect()).collect(),
         )
         .unwrap()
     }
@@ -377,82 +310,38 @@ mod tests {
     #[test]
     fn kinds_are_found() {
         let found = |cells: &[&str]| one(cells, &SchemaOptions::default()).unwrap();
-        let ColumnKind::Numerical {
-            integer, format, ..
-        } = found(&["20000", "5.00E+05", "30000"])
-        else {
-            panic!()
-        };
+        let ColumnKind::Numerical { integer, format, .. } = found(&["20000", "5.00E+05", "30000"]) else { panic!() };
         assert!(integer);
         assert_eq!(format.write(500_000.0), "500000");
-        assert!(matches!(
-            found(&["0.5", "1", "2"]),
-            ColumnKind::Numerical { integer: false, .. }
-        ));
-        assert!(matches!(
-            found(&["7", "7", "7"]),
-            ColumnKind::Constant { .. }
-        ));
+        assert!(matches!(found(&["0.5", "1", "2"]), ColumnKind::Numerical { integer: false, .. }));
+        assert!(matches!(found(&["7", "7", "7"]), ColumnKind::Constant { .. }));
         let levels = |cells: &[&str]| match found(cells) {
             ColumnKind::Categorical { levels } => levels,
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            levels(&["no", "yes", "no", "Maybe"]),
-            ["Maybe", "no", "yes"]
-        );
-        assert_eq!(
-            levels(&["10", "-2", "-2.0", "10"]),
-            ["-2", "10"],
-            "numeric order, one spelling per number"
-        );
-        assert_eq!(
-            levels(&["01", "1", "01", "1"]),
-            ["01", "1"],
-            "leading zeros make a code"
-        );
+        assert_eq!(levels(&["no", "yes", "no", "Maybe"]), ["Maybe", "no", "yes"]);
+        assert_eq!(levels(&["10", "-2", "-2.0", "10"]), ["-2", "10"], "numeric order, one spelling per number");
+        assert_eq!(levels(&["01", "1", "01", "1"]), ["01", "1"], "leading zeros make a code");
         let codes: Vec<String> = (0..200).map(|i| (i % 20 - 5).to_string()).collect();
         let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
         let sorted = levels(&codes);
         assert_eq!(sorted.len(), 20);
-        assert!(
-            sorted
-                .windows(2)
-                .all(|pair| pair[0].parse::<i32>().unwrap() < pair[1].parse().unwrap())
-        );
-        assert!(
-            matches!(found(&codes[1..]), ColumnKind::Numerical { .. }),
-            "fewer than ten rows per code"
-        );
+        assert!(sorted.windows(2).all(|pair| pair[0].parse::<i32>().unwrap() < pair[1].parse().unwrap()));
+        assert!(matches!(found(&codes[1..]), ColumnKind::Numerical { .. }), "fewer than ten rows per code");
     }
 
     #[test]
     fn the_user_overrides() {
         let cells = ["1", "2", "1", "2", "3"];
-        assert!(matches!(
-            one(&cells, &named("categorical")).unwrap(),
-            ColumnKind::Categorical { .. }
-        ));
-        assert!(matches!(
-            one(&["1", "0", "1", "0"], &named("numerical")).unwrap(),
-            ColumnKind::Numerical { .. }
-        ));
-        assert!(
-            sentence(&["1", "x", "3"], &named("numerical"))
-                .contains("row 2 of column 'x' holds the text 'x'")
-        );
+        assert!(matches!(one(&cells, &named("categorical")).unwrap(), ColumnKind::Categorical { .. }));
+        assert!(matches!(one(&["1", "0", "1", "0"], &named("numerical")).unwrap(), ColumnKind::Numerical { .. }));
+        assert!(sentence(&["1", "x", "3"], &named("numerical")).contains("row 2 of column 'x' holds the text 'x'"));
         assert!(sentence(&cells, &named("drop")).contains("every column is dropped"));
         let mut both = named("categorical");
         both.numerical.push("x".into());
         assert!(sentence(&cells, &both).contains("both in --categorical and in --numerical"));
-        let unknown = SchemaOptions {
-            drop: vec!["ID".into()],
-            ..Default::default()
-        };
-        assert!(
-            sentence(&cells, &unknown)
-                .contains("'ID', which the table does not have; its columns are x")
-        );
+        let unknown = SchemaOptions { drop: vec!["ID".into()], ..Default::default() };
+        assert!(sentence(&cells, &unknown).contains("'ID', which the table does not have; its columns are x"));
     }
 
     #[test]
@@ -464,10 +353,7 @@ mod tests {
         assert!(bad(&["1", "2", "", "4"]).contains("row 3 of column 'x' is missing"));
         assert!(bad(&["1", "2", "NaN", "4"]).contains("row 3 of column 'x' is missing ('NaN')"));
         assert!(bad(&["a", "b", "", "a"]).contains("row 3 of column 'x' is missing"));
-        assert!(
-            bad(&["1", "inf", "3", "4"])
-                .contains("row 2 of column 'x' is not a finite number ('inf')")
-        );
+        assert!(bad(&["1", "inf", "3", "4"]).contains("row 2 of column 'x' is not a finite number ('inf')"));
         let mut stray: Vec<String> = (0..300).map(|i| i.to_string()).collect();
         stray[41] = "12,5".into();
         let stray: Vec<&str> = stray.iter().map(String::as_str).collect();
@@ -480,54 +366,26 @@ mod tests {
 
     #[test]
     fn missing_cells_can_be_levels() {
-        let options = SchemaOptions {
-            missing: Missing::Level,
-            ..Default::default()
-        };
-        let ColumnKind::Categorical { levels } = one(&["a", "", "b", "NA"], &options).unwrap()
-        else {
-            panic!()
-        };
+        let options = SchemaOptions { missing: Missing::Level, ..Default::default() };
+        let ColumnKind::Categorical { levels } = one(&["a", "", "b", "NA"], &options).unwrap() else { panic!() };
         assert_eq!(levels, ["", "a", "b"]);
-        let ColumnKind::Numerical { missing, .. } = one(&["1", "", "2.5", "3"], &options).unwrap()
-        else {
-            panic!()
-        };
+        let ColumnKind::Numerical { missing, .. } = one(&["1", "", "2.5", "3"], &options).unwrap() else { panic!() };
         assert_eq!(missing.as_deref(), Some(""));
         assert!(sentence(&["", " ", ""], &options).contains("empty in every row"));
     }
 
     #[test]
     fn another_table_is_read_by_the_same_schema() {
-        let train = table(&[
-            ("c", &["1", "2", "1", "2"]),
-            ("v", &["1.5", "2", "3", "4"]),
-            ("k", &["u", "u", "u", "u"]),
-        ]);
+        let train =
+            table(&[("c", &["1", "2", "1", "2"]), ("v", &["1.5", "2", "3", "4"]), ("k", &["u", "u", "u", "u"])]);
         let schema = Schema::infer(&train, &SchemaOptions::default()).unwrap();
-        let good = table(&[
-            ("v", &["9"]),
-            ("k", &["w"]),
-            ("more", &["?"]),
-            ("c", &[" 2.0 "]),
-        ]);
+        let good = table(&[("v", &["9"]), ("k", &["w"]), ("more", &["?"]), ("c", &[" 2.0 "])]);
         let read = schema.read(&good).unwrap();
-        assert_eq!(
-            read,
-            [
-                ColumnValues::Levels(vec![1]),
-                ColumnValues::Numbers(vec![9.0]),
-                ColumnValues::Constant
-            ]
-        );
-        let fails =
-            |columns: &[(&str, &[&str])]| schema.read(&table(columns)).unwrap_err().to_string();
+        assert_eq!(read, [ColumnValues::Levels(vec![1]), ColumnValues::Numbers(vec![9.0]), ColumnValues::Constant]);
+        let fails = |columns: &[(&str, &[&str])]| schema.read(&table(columns)).unwrap_err().to_string();
         assert!(fails(&[("v", &["1"]), ("k", &["u"])]).contains("no column 'c'"));
         let unknown = fails(&[("c", &["1", "3"]), ("v", &["1", "1"]), ("k", &["u", "u"])]);
-        assert!(
-            unknown.contains("row 2 of column 'c' holds the unknown category '3'; known are 1, 2"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("row 2 of column 'c' holds the unknown category '3'; known are 1, 2"), "{unknown}");
         assert!(fails(&[("c", &["1"]), ("v", &["x"]), ("k", &["u"])]).contains("the text 'x'"));
         assert!(fails(&[("c", &["1"]), ("v", &[""]), ("k", &["u"])]).contains("is missing"));
     }

@@ -43,26 +43,14 @@ impl<'a> LevelKey<'a> {
 }
 
 pub(super) fn read_levels(name: &str, cells: &[String], levels: &[String]) -> Result<ColumnValues> {
-    let filled = levels
-        .iter()
-        .map(String::as_str)
-        .filter(|level| read_cell(level) != Cell::Missing);
+    let filled = levels.iter().map(String::as_str).filter(|level| read_cell(level) != Cell::Missing);
     let by_value = levels_are_numbers(filled);
-    let exact: HashMap<&str, u32> = levels
-        .iter()
-        .zip(0..)
-        .map(|(level, index)| (level.as_str(), index))
-        .collect();
-    let keys: HashMap<LevelKey, u32> = levels
-        .iter()
-        .zip(0..)
-        .map(|(level, index)| (LevelKey::of(level, by_value), index))
-        .collect();
+    let exact: HashMap<&str, u32> = levels.iter().zip(0..).map(|(level, index)| (level.as_str(), index)).collect();
+    let keys: HashMap<LevelKey, u32> =
+        levels.iter().zip(0..).map(|(level, index)| (LevelKey::of(level, by_value), index)).collect();
     let mut positions = Vec::with_capacity(cells.len());
     for (row, cell) in cells.iter().enumerate() {
-        let found = exact
-            .get(cell.as_str())
-            .or_else(|| keys.get(&LevelKey::of(cell, by_value)));
+        let found = exact.get(cell.as_str()).or_else(|| keys.get(&LevelKey::of(cell, by_value)));
         match found {
             Some(&index) => positions.push(index),
             None if read_cell(cell) == Cell::Missing => {
@@ -86,17 +74,9 @@ pub(super) fn read_levels(name: &str, cells: &[String], levels: &[String]) -> Re
 
 fn listed(levels: &[String]) -> String {
     const SHOWN: usize = 12;
-    let shown: Vec<&str> = levels
-        .iter()
-        .take(SHOWN)
-        .map(|level| level.trim())
-        .collect();
+    let shown: Vec<&str> = levels.iter().take(SHOWN).map(|level| level.trim()).collect();
     let more = levels.len().saturating_sub(SHOWN);
-    if more > 0 {
-        format!("{} and {more} more", shown.join(", "))
-    } else {
-        shown.join(", ")
-    }
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
 pub(super) fn read_numbers(name: &str, cells: &[String], missing: bool) -> Result<ColumnValues> {

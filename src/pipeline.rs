@@ -1,0 +1,270 @@
+//! The driver: a table goes in, a fitted model comes out; a fitted model goes in, a generated table comes out.
+//!
+//! Fourth floor. It composes tables ([`crate::table`]) and score models ([`crate::score`]) and computes nothing itself.
+
+use std::time::{Duration, Instant};
+
+use faer::{Mat, Par};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::kernels::descent::Rule;
+use crate::score::denoiser::{Base, DataSource, Layout, Preconditioner};
+use crate::score::model::ScoreModel;
+use crate::score::network::Network;
+use crate::score::process::{ForwardProcess, Schedule};
+use crate::score::sampler::{Method, Sampler};
+use crate::score::training::{Run, Training};
+use crate::table::Table;
+use crate::table::codec::{Codec, Decode};
+use crate::table::encoded::EncodedTable;
+use crate::table::schema::{Schema, SchemaOptions};
+use crate::{Error, Result};
+
+/// A whole way of fitting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Whatever makes the best tables: a base denoiser under the network, softmax links, fresh noise in every batch, Adam,
+    /// averaged weights.
+    Best,
+    /// The system as HRX have it: zero base, identity links, full-batch gradient descent on a fixed regression set, stopped
+    /// by the rule.
+    Paper,
+}
+
+/// An optimizer by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptimizerKind {
+    /// Plain gradient descent.
+    Descent,
+    /// Nesterov's accelerated gradient, momentum 0.9.
+    Nesterov,
+    /// Adam with its authors' settings.
+    Adam,
+}
+
+impl OptimizerKind {
+    fn rule(self) -> Rule {
+        match self {
+            OptimizerKind::Descent => Rule::Descent,
+            OptimizerKind::Nesterov => Rule::Nesterov { momentum: 0.9 },
+            OptimizerKind::Adam => Rule::ADAM,
+        }
+    }
+}
+
+/// How long to train.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    /// At most this long, everything [`fit`] does included; how far it gets depends on the machine.
+    Budget(Duration),
+    /// This many iterations; the same seed then gives the same bytes.
+    Iterations(usize),
+}
+
+/// Settings of [`fit`].
+#[derive(Debug, Clone)]
+pub struct FitSettings {
+    /// The way of fitting.
+    pub preset: Preset,
+    /// How the table's columns are read.
+    pub schema: SchemaOptions,
+    /// Neurons m; even.
+    pub width: usize,
+    /// The optimizer; the preset's own if there is none.
+    pub optimizer: Option<OptimizerKind>,
+    /// How long to train.
+    pub length: Length,
+    /// Rows in a batch of [`Preset::Best`].
+    pub batch: usize,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Threads; the result does not depend on them.
+    pub threads: usize,
+}
+
+impl FitSettings {
+    /// What a preset uses unless told otherwise.
+    pub fn new(preset: Preset, length: Length) -> Self {
+        Self {
+            preset,
+            schema: SchemaOptions::default(),
+            width: 4096,
+            optimizer: None,
+            length,
+            batch: 1024,
+            seed: 0,
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
+/// Where a fit stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Share of the work that is done, in [0, 1].
+    pub share: f64,
+    /// Iterations made.
+    pub iteration: usize,
+    /// Half the mean squared error of numbers, in units of the base denoiser's residual; smoothed.
+    pub squared: f64,
+    /// Mean cross-entropy of categories in nats; smoothed. Zero without categories or with identity links.
+    pub entropy: f64,
+}
+
+/// What a fit did: stored with the model.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+pub struct Record {
+    /// Rows of the training table.
+    pub rows: usize,
+    /// "best" or "paper".
+    pub preset: String,
+    /// Iterations made.
+    pub iterations: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Last smoothed losses: squared error and cross-entropy, as in [`Progress`].
+    pub losses: [f64; 2],
+    /// Why training ended, in words.
+    pub ended: String,
+}
+
+/// A table's codec and the score model fitted to its coded rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedTable {
+    /// Table to matrix and back.
+    pub codec: Codec,
+    /// The score model of the matrix's rows.
+    pub model: ScoreModel,
+    /// How it was fitted.
+    pub record: Record,
+}
+
+/// Fits a score model to a table. `observe` is told where the fit stands after every iteration.
+///
+/// # Errors
+/// [`Error::Table`] if the table cannot be used, [`Error::Setting`] for unusable settings, [`Error::Diverged`] if training
+/// leaves the finite numbers.
+pub fn fit(table: &Table, settings: &FitSettings, observe: &mut dyn FnMut(&Progress)) -> Result<FittedTable> {
+    let started = Instant::now();
+    let schema = Schema::infer(table, &settings.schema)?;
+    let codec = Codec::fit(table, &schema)?;
+    if codec.width() == 0 {
+        let all = "every column of the table is constant, so there is nothing to learn; give a column with two values";
+        return Err(Error::Table(all.into()));
+    }
+    let source = TableSource {
+        rows: codec.ranks(table)?,
+        layout: Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
+    };
+    let (model, record) = match settings.preset {
+        Preset::Best => fit_best(&source, settings, started, observe)?,
+        Preset::Paper => unimplemented!(),
+    };
+    Ok(FittedTable { codec, model, record })
+}
+
+fn fit_best(
+    source: &TableSource,
+    settings: &FitSettings,
+    started: Instant,
+    observe: &mut dyn FnMut(&Progress),
+) -> Result<(ScoreModel, Record)> {
+    let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0)?;
+    let preconditioner = Preconditioner::fit(Base::Columns, source, &process, settings.seed)?;
+    let outputs = preconditioner.layout().width();
+    let network = Network::symmetric(preconditioner.inputs(), outputs, settings.width, settings.seed)?;
+    let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
+    let training = Training {
+        batch: settings.batch,
+        rule: optimizer.rule(),
+        rate: if optimizer == OptimizerKind::Adam { 2e-3 } else { 0.5 },
+        warm_up: 0.02,
+        average: 0.999,
+        weights: [1.0, 1.0],
+        seed: settings.seed,
+        workers: settings.threads,
+    };
+    let mut run = Run::new(training, source, &process, &preconditioner, network)?;
+    let begun = started.elapsed();
+    let mut losses = [0.0; 2];
+    let ended = loop {
+        let (share, ended) = match settings.length {
+            Length::Iterations(k) if run.steps() >= k => (1.0, Some("all iterations were made")),
+            Length::Iterations(k) => (run.steps() as f64 / k as f64, None),
+            Length::Budget(budget) => {
+                let (used, all) = (started.elapsed().saturating_sub(begun), budget.saturating_sub(begun));
+                (used.as_secs_f64() / all.as_secs_f64(), (used >= all).then_some("the time budget was used"))
+            }
+        };
+        if let Some(ended) = ended {
+            break ended;
+        }
+        let fresh = run.step(share)?;
+        // A running mean over the last hundred or so steps, of what there is at first.
+        let weight = (1.0 / run.steps() as f64).max(0.01);
+        for (smooth, fresh) in losses.iter_mut().zip(fresh) {
+            *smooth += weight * (fresh - *smooth);
+        }
+        observe(&Progress { share, iteration: run.steps(), squared: losses[0], entropy: losses[1] });
+    };
+    let record = Record {
+        rows: source.rows(),
+        preset: "best".into(),
+        iterations: run.steps(),
+        seed: settings.seed,
+        losses,
+        ended: ended.into(),
+    };
+    let network = run.network();
+    Ok((ScoreModel::new(process, preconditioner, network)?, record))
+}
+
+/// Settings of [`sample`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleSettings {
+    /// Rows to generate.
+    pub rows: usize,
+    /// Sampler.
+    pub method: Method,
+    /// Steps from noise to data.
+    pub steps: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Threads; the result does not depend on them.
+    pub threads: usize,
+}
+
+/// Generates a table. `observe` is told how much is done, in parts of a whole.
+///
+/// # Errors
+/// [`Error::Setting`] for unusable settings, [`Error::Model`] if samples leave the finite numbers.
+pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn FnMut(usize, usize)) -> Result<Table> {
+    let FittedTable { codec, model, .. } = fitted;
+    let sampler = Sampler::new(settings.method, settings.steps);
+    let mut denoiser = model.batch_denoiser(settings.threads);
+    let par = Par::rayon(settings.threads);
+    let rows = sampler.run(model.process(), &mut denoiser, settings.rows, settings.seed, par, observe)?;
+    let scores = Mat::from_fn(rows.rows(), rows.columns(), |i, j| f64::from(rows.get(i, j)));
+    codec.decode(scores.as_ref(), Decode::default())
+}
+
+/// Rows of an encoded table, ties drawn anew each time.
+struct TableSource {
+    rows: EncodedTable,
+    layout: Layout,
+}
+
+impl DataSource for TableSource {
+    fn rows(&self) -> usize {
+        self.rows.rows()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]) {
+        self.rows.draw_row_into(row, rng, numbers, levels);
+    }
+}
