@@ -11,6 +11,7 @@ pub mod gram;
 mod panels;
 mod parallel;
 pub mod patterns;
+pub mod tangent;
 
 pub(crate) use panels::check_shape;
 pub use panels::{Lane64, PANEL, Panels};
