@@ -11,5 +11,6 @@ mod panels;
 mod parallel;
 pub mod patterns;
 
+pub(crate) use panels::check_shape;
 pub use panels::{Lane64, PANEL, Panels};
 pub use parallel::{Disjoint, for_each_task, workers};
