@@ -3,7 +3,10 @@
 #![warn(unsafe_op_in_unsafe_fn)]
 
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod kernels;
+pub mod pipeline;
 pub mod score;
 pub mod simd;
 pub mod table;

@@ -3,5 +3,6 @@
 //! The edge of the house: beside the command line, the only place that opens files. What is written is complete or not there
 //! at all: it goes to a temporary file in the same folder first, which then takes the name.
 
+pub mod csv;
 pub mod model;
 pub mod output;

@@ -72,7 +72,8 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         radius: parts.radius,
         record: record.clone(),
     };
-    let header = serde_json::to_string(&header).map_err(|e| Error::Model(format!("the model cannot be stored: {e}")))?;
+    let header =
+        serde_json::to_string(&header).map_err(|e| Error::Model(format!("the model cannot be stored: {e}")))?;
     let network = model.network();
     let mut tensors = vec![
         ("w".to_owned(), Tensor::matrix(network.w(), Dtype::F32, |x| x.to_le_bytes())),
@@ -89,7 +90,8 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
     }
     // One entry only: the order of several would change from run to run.
     let metadata = HashMap::from([(KEY.to_owned(), header)]);
-    safetensors::serialize(tensors, Some(metadata)).map_err(|e| Error::Model(format!("the model cannot be stored: {e}")))
+    safetensors::serialize(tensors, Some(metadata))
+        .map_err(|e| Error::Model(format!("the model cannot be stored: {e}")))
 }
 
 /// A model from the bytes of its file.
@@ -98,8 +100,8 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
 /// [`Error::Model`] if the bytes are no model of this version, are cut off, or do not fit together.
 pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
     let broken = |what: String| Error::Model(format!("the model file cannot be used: {what}; fit the model again"));
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|_| broken("it is cut off, or it is not a safetensors file".into()))?;
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|_| broken("it is cut off, or it is not a safetensors file".into()))?;
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(e.to_string()))?;
     let header = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
     let header = header.ok_or_else(|| broken("it was not written by ntk-score".into()))?;
@@ -203,7 +205,8 @@ fn read<T, const N: usize>(
     value: impl Fn([u8; N]) -> T,
 ) -> Result<Vec<T>> {
     let tensor = file.tensor(name).ok().filter(|t| t.dtype() == dtype);
-    let tensor = tensor.ok_or_else(|| Error::Model(format!("the model file lacks the tensor '{name}'; fit the model again")))?;
+    let tensor =
+        tensor.ok_or_else(|| Error::Model(format!("the model file lacks the tensor '{name}'; fit the model again")))?;
     Ok(tensor.data().as_chunks::<N>().0.iter().map(|&bytes| value(bytes)).collect())
 }
 
@@ -216,7 +219,9 @@ fn read_matrix<const N: usize>(
     let values = read(file, name, dtype, value)?;
     let shape = file.tensor(name).map(|t| t.shape().to_vec()).unwrap_or_default();
     let &[rows, columns] = shape.as_slice() else {
-        return Err(Error::Model(format!("the tensor '{name}' of the model file is not a matrix; fit the model again")));
+        return Err(Error::Model(format!(
+            "the tensor '{name}' of the model file is not a matrix; fit the model again"
+        )));
     };
     let matrix = faer::MatRef::from_row_major_slice(&values, rows, columns);
     Panels::from_matrix("a tensor of the model file", matrix)
