@@ -13,7 +13,7 @@ use crate::score::model::ScoreModel;
 use crate::score::network::Network;
 use crate::score::process::{ForwardProcess, Schedule};
 use crate::score::sampler::{Method, Sampler};
-use crate::score::training::{Run, Training};
+use crate::score::training::{Run, TimeDensity, Training};
 use crate::table::Table;
 use crate::table::codec::{Codec, Decode};
 use crate::table::encoded::EncodedTable;
@@ -182,6 +182,7 @@ fn fit_best(
         warm_up: 0.02,
         average: 0.999,
         weights: [1.0, 1.0],
+        times: TimeDensity { even: 0.25, centre: 1.0, spread: 1.6 },
         seed: settings.seed,
         workers: settings.threads,
     };

@@ -138,7 +138,8 @@ pub struct RowBuffer {
     pub base: Vec<f32>,
     /// Residual scales of the numbers.
     pub scale: Vec<f32>,
-    /// Factor on all of the network's outputs.
+    /// Factor on all of the network's outputs: `alpha`, because at high noise there is little left to learn and much noise to
+    /// learn it from.
     pub gain: f32,
 }
 
@@ -377,10 +378,7 @@ impl Preconditioner {
             alpha: process.alpha(t) as f32,
             h: process.h(t) as f32,
             elapsed: (t - start) as f32,
-            gain: match std::env::var("GAIN").as_deref() {
-                Ok("1") => process.alpha(t) as f32,
-                _ => 1.0,
-            },
+            gain: process.alpha(t) as f32,
             cell,
             share: (place - cell as f64) as f32,
             waves: [1.0, 4.0 * share - 2.0, 2.0 * angle.cos(), 2.0 * angle.sin()].map(|x| x as f32),
