@@ -3,10 +3,13 @@
 //! Third floor: it composes the kernels and knows nothing of tables or files.
 
 pub mod denoiser;
+pub mod early_stopping;
 pub mod mixture;
 pub mod model;
 pub mod network;
 pub mod process;
+pub mod regression;
 pub mod sampler;
+pub mod spectrum;
 pub mod streams;
 pub mod training;

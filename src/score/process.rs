@@ -142,10 +142,8 @@ impl ForwardProcess {
                     }
                 }
             }
-            Schedule::LogSnr { start, end } => {
-                if !(start.is_finite() && end.is_finite() && start > end) {
-                    return bad("the final log signal-to-noise ratio", end, "it must be finite and below the first");
-                }
+            Schedule::LogSnr { start, end } if !(start.is_finite() && end.is_finite() && start > end) => {
+                return bad("the final log signal-to-noise ratio", end, "it must be finite and below the first");
             }
             _ => {}
         }
