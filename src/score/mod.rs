@@ -4,9 +4,12 @@
 
 pub mod denoiser;
 pub mod early_stopping;
+pub mod kernel_regression;
+pub mod linearised;
 pub mod mixture;
 pub mod model;
 pub mod network;
+pub mod operator;
 pub mod process;
 pub mod regression;
 pub mod sampler;
