@@ -7,9 +7,11 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod descent;
+pub mod gram;
 mod panels;
 mod parallel;
 pub mod patterns;
+pub mod tangent;
 
 pub(crate) use panels::check_shape;
 pub use panels::{Lane64, PANEL, Panels};

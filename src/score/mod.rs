@@ -7,6 +7,7 @@ pub mod mixture;
 pub mod model;
 pub mod network;
 pub mod process;
+pub mod regression;
 pub mod sampler;
 pub mod streams;
 pub mod training;
