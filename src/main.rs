@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     Fit(cli::fit::FitArgs),
     Sample(cli::sample::SampleArgs),
+    Kernel(cli::kernel::KernelArgs),
+    Info(cli::info::InfoArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +43,7 @@ fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::Fit(args) => cli::fit::run(args),
         Command::Sample(args) => cli::sample::run(args),
+        Command::Kernel(args) => cli::kernel::run(args),
+        Command::Info(args) => cli::info::run(args),
     }
 }
