@@ -21,6 +21,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(cli::demo::DemoArgs),
     Fit(cli::fit::FitArgs),
     Sample(cli::sample::SampleArgs),
     Kernel(cli::kernel::KernelArgs),
@@ -41,6 +42,7 @@ fn run(arguments: Arguments) -> Outcome {
     // A level that is not there is said before anything is done.
     ntk_score::simd::Level::from_env()?;
     match arguments.command {
+        Command::Demo(args) => cli::demo::run(args),
         Command::Fit(args) => cli::fit::run(args),
         Command::Sample(args) => cli::sample::run(args),
         Command::Kernel(args) => cli::kernel::run(args),

@@ -59,10 +59,19 @@ fn print_summary(report: &DemoReport, folder: &Path, seconds: f64) {
     println!("A Gaussian mixture in the plane, {samples} noisy samples, {neurons} neurons.");
     println!("Error of the denoiser, E|f - f*|^2 over time and space (lower is better):");
     println!("                       stopped by the rule      at the best iteration");
-    println!("  network              {:<10.5} (tau {:<7}) {:<10.5} (tau {})", report.network_at_stop, stop, best_network.error, best_network.iteration);
-    println!("  kernel regression    {:<10.5} (tau {:<7}) {:<10.5} (tau {})", report.kernel_at_stop, stop, best_kernel.error, best_kernel.iteration);
+    println!(
+        "  network              {:<10.5} (tau {:<7}) {:<10.5} (tau {})",
+        report.network_at_stop, stop, best_network.error, best_network.iteration
+    );
+    println!(
+        "  kernel regression    {:<10.5} (tau {:<7}) {:<10.5} (tau {})",
+        report.kernel_at_stop, stop, best_kernel.error, best_kernel.iteration
+    );
     println!("  before training      {:<10.5}", report.error_untrained);
-    println!("Error of the score, weighted: network {:.5}, kernel regression {:.5}.", report.score_error_network, report.score_error_kernel);
+    println!(
+        "Error of the score, weighted: network {:.5}, kernel regression {:.5}.",
+        report.score_error_network, report.score_error_kernel
+    );
     println!(
         "Label noise estimated as {:.4}; {:.2} % of the activation bits flipped; {seconds:.1} s in all.",
         report.sigma,
@@ -98,7 +107,14 @@ fn draw_arrows(area: &super::plots::Area<'_>, field: &Field, name: &str, colour:
         .set_label_area_size(LabelAreaPosition::Bottom, 26)
         .build_cartesian_2d(-r..r, -r..r)?;
     draw_density(&mut chart, field)?;
-    chart.configure_mesh().disable_mesh().x_labels(5).y_labels(5).axis_style(INK).label_style(("sans-serif", 12)).draw()?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_labels(5)
+        .y_labels(5)
+        .axis_style(INK)
+        .label_style(("sans-serif", 12))
+        .draw()?;
     // One scale for all panels: the longest true arrow is a little longer than the arrows' spacing.
     let longest = field.arrows.iter().map(|a| a.scores[0][0].hypot(a.scores[0][1])).fold(0.0, f64::max);
     let scale = 1.5 * field.spacing / longest.max(1e-9);

@@ -1,8 +1,10 @@
 //! The command line: words, progress bars and files; no mathematics.
 
+pub mod demo;
 pub mod fit;
 pub mod info;
 pub mod kernel;
+pub mod plots;
 pub mod sample;
 
 use std::fmt;

@@ -25,7 +25,10 @@ pub fn svg(
     let mut text = String::new();
     let drawn = {
         let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
-        area.fill(&WHITE).map_err(Into::into).and_then(|()| draw(&area)).and_then(|()| area.present().map_err(Into::into))
+        area.fill(&WHITE)
+            .map_err(Into::into)
+            .and_then(|()| draw(&area))
+            .and_then(|()| area.present().map_err(Into::into))
     };
     drawn.map_err(|e| Failure::new(format!("cannot draw a plot: {e}")))?;
     Ok(text)

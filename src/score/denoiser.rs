@@ -56,6 +56,36 @@ pub trait DataSource: Sync {
     fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]);
 }
 
+/// A matrix of numbers as a [`DataSource`].
+#[derive(Debug, Clone)]
+pub struct MatrixSource {
+    rows: Mat<f32>,
+    layout: Layout,
+}
+
+impl MatrixSource {
+    /// The rows of a matrix, all of whose columns are numbers.
+    pub fn new(rows: Mat<f32>) -> Self {
+        Self { layout: Layout { numerical: rows.ncols(), blocks: Vec::new() }, rows }
+    }
+}
+
+impl DataSource for MatrixSource {
+    fn rows(&self) -> usize {
+        self.rows.nrows()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn draw(&self, row: usize, _: &mut Xoshiro256PlusPlus, numbers: &mut [f32], _: &mut [u32]) {
+        for (i, x) in numbers.iter_mut().enumerate() {
+            *x = self.rows[(row, i)];
+        }
+    }
+}
+
 /// Number of times at which the base denoiser is fitted; between them it is interpolated.
 const GRID: usize = 49;
 /// Rows that take part in fitting the base at each time, and how many are taken at once.
