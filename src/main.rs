@@ -23,6 +23,7 @@ struct Arguments {
 enum Command {
     Fit(cli::fit::FitArgs),
     Sample(cli::sample::SampleArgs),
+    Evaluate(cli::evaluate::EvaluateArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +42,6 @@ fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::Fit(args) => cli::fit::run(args),
         Command::Sample(args) => cli::sample::run(args),
+        Command::Evaluate(args) => cli::evaluate::run(args),
     }
 }

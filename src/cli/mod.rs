@@ -1,5 +1,7 @@
 //! The command line: words, progress bars and files; no mathematics.
 
+pub mod evaluate;
+mod evaluate_plots;
 pub mod fit;
 pub mod sample;
 
