@@ -26,6 +26,7 @@ enum Command {
     Sample(cli::sample::SampleArgs),
     Kernel(cli::kernel::KernelArgs),
     Info(cli::info::InfoArgs),
+    Evaluate(cli::evaluate::EvaluateArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,5 +48,6 @@ fn run(arguments: Arguments) -> Outcome {
         Command::Sample(args) => cli::sample::run(args),
         Command::Kernel(args) => cli::kernel::run(args),
         Command::Info(args) => cli::info::run(args),
+        Command::Evaluate(args) => cli::evaluate::run(args),
     }
 }

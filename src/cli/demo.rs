@@ -208,7 +208,12 @@ fn draw_iterations(report: &DemoReport) -> Outcome<String> {
                 .label(name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         }
-        chart.configure_series_labels().border_style(INK.mix(0.3)).background_style(WHITE).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .border_style(INK.mix(0.3))
+            .background_style(WHITE)
+            .draw()?;
         Ok(())
     })
 }
@@ -239,7 +244,12 @@ fn draw_times(report: &DemoReport) -> Outcome<String> {
                 .label(name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         }
-        chart.configure_series_labels().border_style(INK.mix(0.3)).background_style(WHITE).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .border_style(INK.mix(0.3))
+            .background_style(WHITE)
+            .draw()?;
         Ok(())
     })
 }
