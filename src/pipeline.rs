@@ -4,16 +4,21 @@
 
 use std::time::{Duration, Instant};
 
-use faer::{Mat, Par};
+use faer::{Mat, MatRef, Par};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::kernels::descent::Rule;
+use crate::kernels::{Panels, gram};
 use crate::score::denoiser::{Base, DataSource, Layout, Preconditioner};
+use crate::score::early_stopping::StoppingRule;
 use crate::score::model::ScoreModel;
-use crate::score::network::Network;
+use crate::score::network::{Network, Trainer, least_squares};
 use crate::score::process::{ForwardProcess, Schedule};
+use crate::score::regression::{Localisation, RegressionSettings, regression_set};
 use crate::score::sampler::{Method, Sampler};
-use crate::score::training::{Run, Training};
+use crate::score::spectrum::Spectrum;
+use crate::score::streams::{Purpose, stream};
+use crate::score::training::{Run, TimeDensity, Training};
 use crate::table::Table;
 use crate::table::codec::{Codec, Decode};
 use crate::table::encoded::EncodedTable;
@@ -98,6 +103,9 @@ impl FitSettings {
     }
 }
 
+/// First diffusion time of the variance-preserving process under [`Preset::Paper`]: a noise of 1 to 2 % of the signal.
+const PAPER_START: f64 = 1e-3;
+
 /// Where a fit stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -159,7 +167,7 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: &mut dyn FnMut(&Progr
     };
     let (model, record) = match settings.preset {
         Preset::Best => fit_best(&source, settings, started, observe)?,
-        Preset::Paper => unimplemented!(),
+        Preset::Paper => fit_paper(&source, settings, started, observe)?,
     };
     Ok(FittedTable { codec, model, record })
 }
@@ -182,6 +190,7 @@ fn fit_best(
         warm_up: 0.02,
         average: 0.999,
         weights: [1.0, 1.0],
+        times: TimeDensity { even: 0.25, centre: 1.0, spread: 1.6 },
         seed: settings.seed,
         workers: settings.threads,
     };
@@ -220,6 +229,71 @@ fn fit_best(
     Ok((ScoreModel::new(process, preconditioner, network)?, record))
 }
 
+/// Full-batch gradient descent of the plain network on a regression set that is drawn once, until the rule stops it.
+fn fit_paper(
+    source: &TableSource,
+    settings: &FitSettings,
+    started: Instant,
+    observe: &mut dyn FnMut(&Progress),
+) -> Result<(ScoreModel, Record)> {
+    let process = ForwardProcess::new(Schedule::VARIANCE_PRESERVING, PAPER_START, 1.0)?;
+    let preconditioner = Preconditioner::fit(Base::Zero, source, &process, settings.seed)?;
+    let data = source.matrix(&preconditioner, settings.seed);
+    let domain = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
+    let set = regression_set(&process, data.as_ref(), &domain, settings.seed)?;
+    let z = Panels::from_matrix("the regression inputs", set.inputs.as_ref())?;
+    let labels = Panels::from_matrix("the labels", set.labels.as_ref())?;
+    let network = Network::symmetric(z.columns(), labels.columns(), settings.width, settings.seed)?;
+
+    let spectrum = kernel_spectrum(set.inputs.as_ref(), settings)?;
+    let samples = z.rows() as f64;
+    // On 1/(2N) sum |f - y|^2 with step s, gradient descent converges for s below 2/lambda_1; on the summed loss the step is
+    // s/N. The finite network's largest eigenvalue exceeds the kernel's by the chance overlap of the output signs.
+    let overlap = 1.0 + 2.0 * (labels.columns() as f64 / settings.width as f64).sqrt();
+    let step = 1.0 / (spectrum.largest() * overlap);
+    let rule = settings.optimizer.unwrap_or(OptimizerKind::Descent).rule();
+    let mut trainer = Trainer::new(network, rule, false, settings.threads)?;
+    let stopping = StoppingRule::SHARP;
+    let mut loss = f64::NAN;
+    let ended = loop {
+        let made = trainer.steps();
+        let (share, over) = match settings.length {
+            Length::Iterations(k) => (made as f64 / k as f64, made >= k),
+            Length::Budget(budget) => {
+                (started.elapsed().as_secs_f64() / budget.as_secs_f64(), started.elapsed() >= budget)
+            }
+        };
+        if over {
+            break "the given iterations or time were used before the stopping rule applied";
+        }
+        loss = trainer.step(&z, step / samples, 0.0, |outputs, errors| least_squares(outputs, &labels, errors))?;
+        // The loss is that before the step, so it belongs to `made` iterations.
+        if made > 0 && stopping.decide(&spectrum, step, labels.columns(), made as u64, 2.0 * loss)?.stop {
+            break "the stopping rule applied";
+        }
+        let squared = loss / samples / labels.columns() as f64;
+        observe(&Progress { share, iteration: trainer.steps(), squared, entropy: 0.0 });
+    };
+    let record = Record {
+        rows: source.rows(),
+        preset: "paper".into(),
+        iterations: trainer.steps(),
+        seed: settings.seed,
+        losses: [loss / samples / labels.columns() as f64, 0.0],
+        ended: ended.into(),
+    };
+    let model = ScoreModel::new(process, preconditioner, trainer.network().clone())?;
+    Ok((model, record))
+}
+
+/// The eigenvalues of K/N of the regression's inputs.
+fn kernel_spectrum(inputs: MatRef<'_, f32>, settings: &FitSettings) -> Result<Spectrum> {
+    let rows = inputs.nrows().min(1024);
+    let part = Mat::from_fn(rows, inputs.ncols(), |i, j| f64::from(inputs[(i * inputs.nrows() / rows, j)]));
+    let gram = gram::gram(part.as_ref(), Par::rayon(settings.threads))?;
+    Spectrum::of_gram(gram.as_ref())
+}
+
 /// Settings of [`sample`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleSettings {
@@ -253,6 +327,23 @@ pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn
 struct TableSource {
     rows: EncodedTable,
     layout: Layout,
+}
+
+impl TableSource {
+    /// Every row once, as `preconditioner` codes them: rows x d.
+    fn matrix(&self, preconditioner: &Preconditioner, seed: u64) -> Mat<f32> {
+        let mut rng = stream(seed, Purpose::Data);
+        let mut row = vec![0.0; self.layout.width()];
+        let mut levels = vec![0; self.layout.blocks.len()];
+        let mut data = Mat::zeros(DataSource::rows(self), row.len());
+        for j in 0..data.nrows() {
+            preconditioner.draw(self, j, &mut rng, &mut row, &mut levels);
+            for (i, &x) in row.iter().enumerate() {
+                data[(j, i)] = x;
+            }
+        }
+        data
+    }
 }
 
 impl DataSource for TableSource {

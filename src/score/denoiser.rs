@@ -56,6 +56,36 @@ pub trait DataSource: Sync {
     fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]);
 }
 
+/// A matrix of numbers as a [`DataSource`].
+#[derive(Debug, Clone)]
+pub struct MatrixSource {
+    rows: Mat<f32>,
+    layout: Layout,
+}
+
+impl MatrixSource {
+    /// The rows of a matrix, all of whose columns are numbers.
+    pub fn new(rows: Mat<f32>) -> Self {
+        Self { layout: Layout { numerical: rows.ncols(), blocks: Vec::new() }, rows }
+    }
+}
+
+impl DataSource for MatrixSource {
+    fn rows(&self) -> usize {
+        self.rows.nrows()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn draw(&self, row: usize, _: &mut Xoshiro256PlusPlus, numbers: &mut [f32], _: &mut [u32]) {
+        for (i, x) in numbers.iter_mut().enumerate() {
+            *x = self.rows[(row, i)];
+        }
+    }
+}
+
 /// Number of times at which the base denoiser is fitted; between them it is interpolated.
 const GRID: usize = 49;
 /// Rows that take part in fitting the base at each time, and how many are taken at once.
@@ -138,7 +168,8 @@ pub struct RowBuffer {
     pub base: Vec<f32>,
     /// Residual scales of the numbers.
     pub scale: Vec<f32>,
-    /// Factor on all of the network's outputs.
+    /// Factor on all of the network's outputs: `alpha`, because at high noise there is little left to learn and much noise to
+    /// learn it from.
     pub gain: f32,
 }
 
@@ -377,10 +408,7 @@ impl Preconditioner {
             alpha: process.alpha(t) as f32,
             h: process.h(t) as f32,
             elapsed: (t - start) as f32,
-            gain: match std::env::var("GAIN").as_deref() {
-                Ok("1") => process.alpha(t) as f32,
-                _ => 1.0,
-            },
+            gain: process.alpha(t) as f32,
             cell,
             share: (place - cell as f64) as f32,
             waves: [1.0, 4.0 * share - 2.0, 2.0 * angle.cos(), 2.0 * angle.sin()].map(|x| x as f32),

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::denoiser::{Preconditioner, RowBuffer};
 use super::network::Network;
 use super::process::ForwardProcess;
+use super::sampler::Denoiser;
 use crate::kernels::descent::{Workspace, forward_into};
 use crate::kernels::{PANEL, Panels};
 use crate::{Error, Result};
@@ -99,13 +100,12 @@ pub struct BatchDenoiser<'a> {
     workspaces: Vec<Workspace<f32>>,
 }
 
-impl BatchDenoiser<'_> {
-    /// `f(x, t)` for every row of `x` (B x d) at one time, into `out` (B x d).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if `x` or `out` do not have d columns or differ in rows, [`Error::Setting`] if `t` lies outside the
-    /// process's times.
-    pub fn denoise_into(&mut self, out: &mut Panels<f32>, x: &Panels<f32>, t: f64) -> Result<()> {
+impl Denoiser<f32> for BatchDenoiser<'_> {
+    fn dimension(&self) -> usize {
+        self.model.dimension()
+    }
+
+    fn denoise_into(&mut self, out: &mut Panels<f32>, x: &Panels<f32>, t: f64) -> Result<()> {
         let Self { model, inputs, rows, workspaces } = self;
         let (preconditioner, process) = (&model.preconditioner, &model.process);
         let d = model.dimension();

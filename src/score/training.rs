@@ -28,10 +28,39 @@ pub struct Training {
     pub average: f64,
     /// Weights before the squared errors of numbers and before the cross-entropies of one-hot blocks.
     pub weights: [f32; 2],
+    /// Times drawn.
+    pub times: TimeDensity,
     /// Seed of everything that is drawn.
     pub seed: u64,
     /// Threads of the kernels.
     pub workers: usize,
+}
+
+/// Which diffusion times training draws: a share evenly over all of them, the others by a logistic law of the log
+/// signal-to-noise ratio, around where there is most to learn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeDensity {
+    /// Share of the evenly spread times, in [0, 1].
+    pub even: f64,
+    /// Centre of the logistic law.
+    pub centre: f64,
+    /// Its scale; positive.
+    pub spread: f64,
+}
+
+impl TimeDensity {
+    /// The time at `place` in [0, 1] of the sequence: evenly spread ones first, then the others from noisy to clean.
+    fn at(&self, process: &ForwardProcess, place: f64) -> f64 {
+        let Self { even, centre, spread } = *self;
+        let (start, end) = (process.start(), process.end());
+        if place < even {
+            return start + (end - start) * place / even;
+        }
+        let law = |x: f64| 1.0 / (1.0 + (-(x - centre) / spread).exp());
+        let (low, high) = (law(process.log_snr(end)), law(process.log_snr(start)));
+        let v = low + (high - low) * (place - even) / (1.0 - even);
+        process.time_of_log_snr(centre + spread * (v / (1.0 - v)).ln()).clamp(start, end)
+    }
 }
 
 /// A training run: batches, network and optimizer.
@@ -175,16 +204,16 @@ impl<'a> Run<'a> {
             rows.extend_from_slice(&self.order[self.position..self.position + take]);
             self.position += take;
         }
-        let Self { source, process, preconditioner, batch, .. } = self;
+        let Self { settings, source, process, preconditioner, batch, .. } = self;
         let Batch { inputs, rows: samples, streams, .. } = batch;
-        let (start, span) = (process.start(), process.end() - process.start());
+        let times = settings.times;
         let width = inputs.columns();
         let blocks = inputs.lanes_mut().par_chunks_mut(width).zip(samples.par_chunks_mut(PANEL));
         blocks.zip(rows.par_chunks(PANEL)).zip(streams.par_iter_mut()).enumerate().for_each(
             |(block, (((inputs, samples), rows), rng))| {
                 for (lane, (sample, &row)) in samples.iter_mut().zip(rows).enumerate() {
                     let place = (block * PANEL + lane) as f64 + rng.random::<f64>();
-                    let level = preconditioner.level(process, start + span * place / size as f64);
+                    let level = preconditioner.level(process, times.at(process, place / size as f64));
                     preconditioner.draw(*source, row as usize, rng, &mut sample.clean, &mut sample.levels);
                     level.perturb(&sample.clean, &mut sample.noisy, rng);
                     preconditioner.prepare(&level, &sample.noisy, &mut sample.buffer);
