@@ -75,7 +75,6 @@ fn against_the_oracle(seed: u64) -> [f64; 5] {
 fn stopping_by_the_rule_is_close_to_the_best_and_training_on_is_not() {
     for seed in [1, 2, 3] {
         let [sharp, theory, trained_on, stein, crossed] = against_the_oracle(seed);
-        println!("{sharp:.3} {theory:.3} {trained_on:.3} {stein:.3} {crossed:.3}");
         assert!(sharp < 1.15, "{sharp}");
         assert!(theory > sharp && theory < 2.5, "{theory}");
         assert!(trained_on > 1.5, "{trained_on}");

@@ -171,11 +171,11 @@ mod tests {
         for _ in 0..6 {
             let u = frozen_outputs(&w, &network, &z);
             for (j, u) in u.iter().enumerate() {
-                for r in 0..m {
+                for (r, w) in w.iter_mut().enumerate() {
                     if (0..3).map(|k| network.w().get(r, k) * z.get(j, k)).sum::<f64>() >= 0.0 {
                         let back: f64 = (0..2).map(|i| (u[i] - y.get(j, i)) * network.a().get(r, i)).sum();
-                        for k in 0..3 {
-                            w[r][k] -= eta / (m as f64).sqrt() * back * z.get(j, k);
+                        for (k, w) in w.iter_mut().enumerate() {
+                            *w -= eta / (m as f64).sqrt() * back * z.get(j, k);
                         }
                     }
                 }
