@@ -72,6 +72,9 @@ pub enum Error {
         /// The iteration whose loss was not finite.
         iteration: usize,
     },
+    /// Bytes that are no saved activation patterns.
+    #[error("{0}")]
+    Patterns(String),
     /// A table that cannot be used as it is.
     #[error("{0}")]
     Table(String),

@@ -10,6 +10,7 @@ pub mod descent;
 mod panels;
 mod parallel;
 pub mod patterns;
+pub mod tangent;
 
 pub use panels::{Lane64, PANEL, Panels};
 pub use parallel::{Disjoint, for_each_task, workers};

@@ -7,9 +7,11 @@ mod bits;
 mod lanes;
 mod level;
 pub mod peaks;
+mod popcount;
 mod real;
 
 pub use bits::transpose_bits_64;
 pub use lanes::Lanes;
 pub use level::{Kernel, Level};
+pub use popcount::Popcount;
 pub use real::Real;

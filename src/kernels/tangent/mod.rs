@@ -1,0 +1,103 @@
+//! The finite-width neural tangent kernel of a two-layer ReLU network, by counting bits.
+//!
+//! With activation patterns I (N x m bits), samples z (N x D) and output signs a (m x d, entries +-1), the kernel at the weights
+//! that the patterns were taken at is (HRX section 4)
+//!
+//! ```text
+//! H^{ik}_{jl} = <z_j, z_l> / m * sum_r a_r^i a_r^k I_jr I_lr
+//!             = <z_j, z_l> / m * (2 popcount(I_j & I_l & S_ik) - popcount(I_j & I_l)),   S_ik the neurons with a^i = a^k
+//! ```
+//!
+//! a dN x dN matrix with row `i*N + j` for output i at sample j. The counts are exact. The blocks `i = k` are all the same
+//! matrix, and the block (k, i) equals the block (i, k), so there are `1 + d(d-1)/2` different ones.
+//!
+//! [`block_into`] gives one block, [`full_into`] all of them, [`product_into`] multiplies by the whole matrix without forming
+//! it, and [`drift`] measures how far the kernel moved, also without forming it.
+
+mod block;
+mod drift;
+mod full;
+mod product;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use block::{block_into, block_with, symmetric_block_into, symmetric_block_with};
+pub use drift::{Drift, drift, drift_with};
+pub use full::{full_into, full_with, symmetric_full_into, symmetric_full_with};
+pub use product::{ProductWorkspace, product_into, product_with};
+
+use super::Panels;
+use super::panels::check_shape;
+use super::patterns::ActivationPatterns;
+use crate::simd::Real;
+use crate::{Error, Result};
+
+/// One set of samples as the tangent kernel sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Features<'a, T> {
+    /// Activation patterns at the weights in question, N x m.
+    pub patterns: &'a ActivationPatterns,
+    /// The samples, N x D.
+    pub z: &'a Panels<T>,
+}
+
+impl<'a, T: Real> Features<'a, T> {
+    /// Number of samples N.
+    pub fn samples(&self) -> usize {
+        self.z.rows()
+    }
+
+    /// [`Error::Shape`] unless the patterns belong to these samples and to `neurons` neurons.
+    fn check(&self, neurons: usize) -> Result<()> {
+        let patterns = self.patterns;
+        check_shape("the activation patterns", patterns.samples(), patterns.neurons(), self.z.rows(), neurons)
+    }
+}
+
+/// Buffers of the tangent kernel: made empty, grown by the calls, kept between them.
+#[derive(Debug, Clone, Default)]
+pub struct Workspace<T> {
+    unused: Vec<T>,
+}
+
+impl<T: Real> Workspace<T> {
+    /// Empty buffers.
+    pub fn new() -> Self {
+        Self { unused: Vec::new() }
+    }
+}
+
+/// What every entry point checks: signs, patterns and samples that belong together.
+fn check_sides<T: Real>(a: &Panels<T>, rows: Features<'_, T>, columns: Features<'_, T>) -> Result<()> {
+    if a.rows() == 0 {
+        return Err(Error::Empty { what: "the output signs", unit: "neuron" });
+    }
+    rows.check(a.rows())?;
+    columns.check(a.rows())?;
+    columns.z.expect_shape("the column samples", columns.z.rows(), rows.z.columns())
+}
+
+/// [`Error::Setting`] unless `i` and `k` are outputs and the signs of both are all +1 or -1.
+fn check_outputs<T: Real>(a: &Panels<T>, outputs: impl IntoIterator<Item = usize>) -> Result<()> {
+    for i in outputs {
+        if i >= a.columns() {
+            return Err(Error::Setting {
+                name: "the output",
+                value: i.to_string(),
+                requirement: "it must be less than the number of columns of the output signs",
+            });
+        }
+        for r in 0..a.rows() {
+            let sign = a.get(r, i);
+            if sign != T::ONE && sign != -T::ONE {
+                return Err(Error::Setting {
+                    name: "an output sign",
+                    value: sign.to_string(),
+                    requirement: "the tangent kernel is for signs of +1 and -1",
+                });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The finite-width tangent kernel in plain loops and f64: what the kernels are held against. Start reading here.
+
+use faer::{Mat, MatRef};
+
+use crate::kernels::patterns::ActivationPatterns;
+use crate::simd::Real;
+
+/// `sum_r a_r^i a_r^k I_jr I_lr` for sample `j` of one set of patterns and sample `l` of another.
+pub fn signed_count<T: Real>(
+    a: MatRef<'_, T>,
+    (i, k): (usize, usize),
+    (rows, j): (&ActivationPatterns, usize),
+    (columns, l): (&ActivationPatterns, usize),
+) -> i64 {
+    let both = (0..a.nrows()).filter(|&r| rows.is_active(j, r) && columns.is_active(l, r));
+    both.map(|r| if a[(r, i)] == a[(r, k)] { 1 } else { -1 }).sum()
+}
+
+/// Block (i, k) of the kernel between two sets of samples `z` with their patterns, N1 x N2.
+pub fn block<T: Real>(
+    a: MatRef<'_, T>,
+    (i, k): (usize, usize),
+    (rows, row_z): (&ActivationPatterns, MatRef<'_, T>),
+    (columns, column_z): (&ActivationPatterns, MatRef<'_, T>),
+) -> Mat<f64> {
+    Mat::from_fn(row_z.nrows(), column_z.nrows(), |j, l| {
+        let inner: f64 = (0..row_z.ncols()).map(|c| row_z[(j, c)].to_f64() * column_z[(l, c)].to_f64()).sum();
+        inner / a.nrows() as f64 * signed_count(a, (i, k), (rows, j), (columns, l)) as f64
+    })
+}
+
+/// The whole kernel between two sets of samples, dN1 x dN2: row `i*N1 + j` and column `k*N2 + l`.
+pub fn full<T: Real>(
+    a: MatRef<'_, T>,
+    rows: (&ActivationPatterns, MatRef<'_, T>),
+    columns: (&ActivationPatterns, MatRef<'_, T>),
+) -> Mat<f64> {
+    let (d, n1, n2) = (a.ncols(), rows.1.nrows(), columns.1.nrows());
+    let mut full = Mat::zeros(d * n1, d * n2);
+    for i in 0..d {
+        for k in 0..d {
+            full.as_mut().submatrix_mut(i * n1, k * n2, n1, n2).copy_from(block(a, (i, k), rows, columns));
+        }
+    }
+    full
+}
+
+/// `H vec(V)` as an N1 x d matrix, for V (N2 x d): entry (j, i) is `sum_kl H^{ik}_{jl} V_lk`.
+pub fn product<T: Real>(
+    v: MatRef<'_, T>,
+    a: MatRef<'_, T>,
+    rows: (&ActivationPatterns, MatRef<'_, T>),
+    columns: (&ActivationPatterns, MatRef<'_, T>),
+) -> Mat<f64> {
+    let mut out = Mat::zeros(rows.1.nrows(), a.ncols());
+    for i in 0..a.ncols() {
+        for k in 0..a.ncols() {
+            let block = block(a, (i, k), rows, columns);
+            for l in 0..block.ncols() {
+                for j in 0..block.nrows() {
+                    out[(j, i)] += block[(j, l)] * v[(l, k)].to_f64();
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The kernel of infinitely many neurons between two vectors (Cho and Saul 2009, HRX section 4):
+/// `<x, y> (pi - angle) / (2 pi)`, and 0 where either vector is zero.
+///
+/// The angle is taken from the difference and the sum of the unit vectors, which keeps its digits where they are nearly
+/// parallel.
+pub fn limit(x: &[f64], y: &[f64]) -> f64 {
+    let norm = |v: &[f64]| v.iter().map(|a| a * a).sum::<f64>().sqrt();
+    let (nx, ny) = (norm(x), norm(y));
+    if nx == 0.0 || ny == 0.0 {
+        return 0.0;
+    }
+    let (mut inner, mut difference, mut sum) = (0.0, 0.0, 0.0);
+    for (a, b) in x.iter().zip(y) {
+        let (u, v) = (a / nx, b / ny);
+        inner += a * b;
+        difference += (u - v) * (u - v);
+        sum += (u + v) * (u + v);
+    }
+    let angle = 2.0 * f64::atan2(difference.sqrt(), sum.sqrt());
+    inner * (std::f64::consts::PI - angle) / (2.0 * std::f64::consts::PI)
+}
