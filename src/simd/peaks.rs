@@ -5,10 +5,10 @@
 //! the kernels; the profiler and the benchmarks compare with it.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Kernel, Lanes, Level, Real};
+use super::{Kernel, Lanes, Level, Popcount, Real};
 
 /// Multiply-adds of a level, in 10^9 floating-point operations per second, over all threads (a multiply-add counts as two).
 ///
@@ -22,6 +22,16 @@ pub fn fma_gflops<T: Real>(level: Level, threads: usize, duration: Duration) -> 
         multiply_adds.store(done, Ordering::Relaxed);
     });
     (multiply_adds.into_inner() * 2 * threads.max(1)) as f64 / best.as_secs_f64() / 1e9
+}
+
+/// Pairs of bits that the bare and, count and add instructions of a way of counting get through, in 10^9 per second, over all
+/// threads.
+pub fn bit_pairs_g_s(way: Popcount, threads: usize, duration: Duration) -> f64 {
+    let pairs = AtomicU64::new(0);
+    let best = best_time(&mut vec![(); threads.max(1)], duration, |()| {
+        pairs.store(black_box(way.bare(20_000)), Ordering::Relaxed);
+    });
+    (pairs.into_inner() * threads.max(1) as u64) as f64 / best.as_secs_f64() / 1e9
 }
 
 /// Bytes written and read per second, in 10^9.
@@ -241,6 +251,13 @@ mod tests {
                 assert!(fma_gflops::<f32>(level, threads, Duration::ZERO) > 0.0);
                 assert!(fma_gflops::<f64>(level, threads, Duration::ZERO) > 0.0);
             }
+        }
+    }
+
+    #[test]
+    fn every_way_of_counting_has_a_peak() {
+        for way in Popcount::available() {
+            assert!(bit_pairs_g_s(way, 2, Duration::ZERO) > 0.0, "{}", way.name());
         }
     }
 

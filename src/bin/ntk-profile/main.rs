@@ -167,11 +167,13 @@ fn run<T: Real>(settings: &Settings) -> Result<Report> {
     check(settings)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
     let pool = pool.map_err(|_| setting("--threads", settings.threads, "this system cannot start as many threads"))?;
+    work::check_memory::<T>(settings)?;
     pool.install(|| {
         let mut work = work::prepare::<T>(settings, level)?;
-        let before = measure::peaks::<T>(level, settings.threads);
+        let peaks = || measure::peaks::<T>(level, settings.threads, settings.kernel == Which::Tangent);
+        let before = peaks();
         let time = measure::repeat(Duration::from_secs_f64(settings.seconds), &mut work.run)?;
-        let peaks = before.best_with(measure::peaks::<T>(level, settings.threads));
+        let peaks = before.best_with(peaks());
         Ok(Report::new::<T>(settings, level, &work, time, peaks))
     })
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ntk_score::Result;
 use ntk_score::simd::peaks::{self, Bandwidth};
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::{Level, Popcount, Real};
 
 /// Time of the fastest repeat.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,8 @@ pub fn repeat(duration: Duration, mut work: impl FnMut() -> Result<()>) -> Resul
 #[derive(Debug, Clone, Copy)]
 pub struct Peaks {
     pub fma_gflops: f64,
+    /// Pairs of bits counted, 10^9 per second; zero where not asked for.
+    pub bit_pairs_g_s: f64,
     pub bandwidth: Bandwidth,
 }
 
@@ -45,13 +47,19 @@ impl Peaks {
         let (a, b) = (self.bandwidth, other.bandwidth);
         let bandwidth =
             Bandwidth { write_gb_s: a.write_gb_s.max(b.write_gb_s), read_gb_s: a.read_gb_s.max(b.read_gb_s) };
-        Self { fma_gflops: self.fma_gflops.max(other.fma_gflops), bandwidth }
+        Self {
+            fma_gflops: self.fma_gflops.max(other.fma_gflops),
+            bit_pairs_g_s: self.bit_pairs_g_s.max(other.bit_pairs_g_s),
+            bandwidth,
+        }
     }
 }
 
-/// Measures the peaks; takes a second or two.
-pub fn peaks<T: Real>(level: Level, threads: usize) -> Peaks {
+/// Measures the peaks, that of counting bits only where it is wanted; takes a second or two.
+pub fn peaks<T: Real>(level: Level, threads: usize, counting: bool) -> Peaks {
+    let count = || peaks::bit_pairs_g_s(Popcount::at(level), threads, Duration::from_millis(400));
     Peaks {
+        bit_pairs_g_s: if counting { count() } else { 0.0 },
         fma_gflops: peaks::fma_gflops::<T>(level, threads, Duration::from_millis(400)),
         bandwidth: peaks::bandwidth(level, threads, Duration::from_millis(600)),
     }

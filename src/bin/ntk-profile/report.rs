@@ -34,6 +34,7 @@ impl Report {
         let seconds = time.wall.as_secs_f64();
         let (limit_name, limit) = match work.limit {
             Limit::Fill => ("streaming fill of the output", work.bytes / (peaks.bandwidth.write_gb_s * 1e9)),
+            Limit::Bits(pairs) => ("bare and-popcount-add instructions", pairs / (peaks.bit_pairs_g_s * 1e9)),
             Limit::Arithmetic => ("arithmetic at multiply-add peak", work.flops / (peaks.fma_gflops * 1e9)),
         };
         Self {
