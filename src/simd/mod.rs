@@ -13,5 +13,5 @@ mod real;
 pub use bits::transpose_bits_64;
 pub use lanes::Lanes;
 pub use level::{Kernel, Level};
-pub use popcount::Popcount;
+pub use popcount::{BitWord, CountBits, CountKernel, Counts, Popcount};
 pub use real::Real;
