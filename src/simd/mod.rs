@@ -6,6 +6,7 @@
 mod bits;
 mod lanes;
 mod level;
+pub mod peaks;
 mod popcount;
 mod real;
 

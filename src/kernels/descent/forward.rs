@@ -1,6 +1,6 @@
 //! Forward pass: outputs and activation bits of a batch.
 
-use super::tile::{Broadcast, RowTile, accumulate, cover};
+use super::tile::{Broadcast, Part, RowTile, accumulate, blocks_per_task, cover};
 use super::{Layers, Workspace, check_buffers, scale};
 use crate::Result;
 use crate::kernels::patterns::ActivationPatterns;
@@ -40,7 +40,7 @@ pub fn forward_with<T: Real>(
     z.expect_shape("the samples", z.rows(), inputs)?;
     a.expect_shape("the output signs", neurons, width)?;
     outputs.expect_shape("the outputs", z.rows(), width)?;
-    check_buffers(workspaces, inputs, width)?;
+    check_buffers(workspaces, inputs)?;
     let mut rows_of_words = None;
     let words = neurons.div_ceil(64);
     if let Some(patterns) = patterns {
@@ -49,23 +49,26 @@ pub fn forward_with<T: Real>(
         }
         rows_of_words = Some(Disjoint::new(patterns.words_mut()));
     }
-    let blocks = z.blocks();
+    let (blocks, group) = (z.blocks(), blocks_per_task::<T>(z.blocks(), inputs + width, workspaces.len()));
     let out = Disjoint::new(outputs.lanes_mut());
-    for_each_task(blocks, workspaces, |workspace, block| {
-        let rows = z.rows_in(block);
-        // SAFETY: each task takes the outputs and the pattern rows of its own block of samples.
+    for_each_task(blocks.div_ceil(group), workspaces, |workspace, task| {
+        let (first, end) = (task * group, (task * group + group).min(blocks));
+        let rows = z.rows().min(end * PANEL) - first * PANEL;
+        // SAFETY: each task takes the outputs and the pattern rows of its own blocks of samples.
         let (outputs, patterns) = unsafe {
-            let patterns = rows_of_words.as_ref().map(|p| p.piece(block * PANEL * words, rows * words));
-            (out.piece(block * width, width), patterns)
+            let patterns = rows_of_words.as_ref().map(|p| p.piece(first * PANEL * words, rows * words));
+            (out.piece(first * width, (end - first) * width), patterns)
         };
-        level.run(Block { z: z.block(block), w, a, outputs, patterns, chunk: &mut workspace.chunk });
+        let z = &z.lanes()[first * inputs..end * inputs];
+        level.run(Blocks { z, count: end - first, w, a, outputs, patterns, chunk: &mut workspace.chunk });
     });
     Ok(())
 }
 
-/// The forward pass of one block of 64 samples.
-struct Block<'a, T> {
+/// The forward pass of some blocks of 64 samples.
+struct Blocks<'a, T> {
     z: &'a [Lane64<T>],
+    count: usize,
     w: &'a Panels<T>,
     a: &'a Panels<T>,
     outputs: &'a mut [Lane64<T>],
@@ -73,7 +76,7 @@ struct Block<'a, T> {
     chunk: &'a mut [Lane64<T>],
 }
 
-impl<T: Real> Kernel for Block<'_, T> {
+impl<T: Real> Kernel for Blocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -83,52 +86,58 @@ impl<T: Real> Kernel for Block<'_, T> {
     }
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Blocks<'_, T> {
     #[inline(always)]
     fn run_tiled<S: Lanes, const R: usize, const V: usize>(mut self, s: S) {
-        let (inputs, outputs) = (self.z.len(), self.outputs.len());
-        let words = self.w.blocks();
+        let (inputs, width, words) = (self.w.columns(), self.a.columns(), self.w.blocks());
         let group = V * T::lanes::<S>();
         assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group));
-        self.outputs.fill(Lane64([T::ZERO; PANEL]));
+        assert!(self.z.len() == self.count * inputs && self.outputs.len() == self.count * width);
+        if words == 0 {
+            self.outputs.fill(Lane64([T::ZERO; PANEL]));
+        }
         for block in 0..words {
             let neurons = self.w.rows_in(block);
             let (w, a) = (self.w.block(block), self.a.block(block));
-            let mut bits = [0u64; PANEL];
-            for first_lane in (0..PANEL).step_by(group) {
-                // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has room
-                // for 64 neurons, and A and U have `outputs` columns; lanes first_lane .. first_lane + group exist in each.
-                unsafe {
-                    let activate = Activate::<T, S, V> {
-                        s,
-                        inputs,
-                        w: w.as_ptr().cast(),
-                        z: self.z.as_ptr().cast::<T>().add(first_lane),
-                        p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
-                        bits: &mut bits,
-                        first_lane,
-                    };
-                    cover::<R>(neurons, activate);
-                    let collect = Collect::<T, S, V> {
-                        s,
-                        neurons,
-                        a: a.as_ptr().cast(),
-                        p: self.chunk.as_ptr().cast::<T>().add(first_lane),
-                        u: self.outputs.as_mut_ptr().cast::<T>().add(first_lane),
-                    };
-                    cover::<R>(outputs, collect);
+            let part =
+                Part { first: block == 0, scale: if block + 1 == words { scale::<T>(self.w.rows()) } else { T::ONE } };
+            for sample in 0..self.count {
+                let z = &self.z[sample * inputs..][..inputs];
+                let outputs = &mut self.outputs[sample * width..][..width];
+                let mut bits = [0u64; PANEL];
+                for first_lane in (0..PANEL).step_by(group) {
+                    // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has
+                    // room for 64 neurons, and A and U have `width` columns; lanes first_lane .. first_lane + group exist
+                    // in each.
+                    unsafe {
+                        let activate = Activate::<T, S, V> {
+                            s,
+                            inputs,
+                            w: w.as_ptr().cast(),
+                            z: z.as_ptr().cast::<T>().add(first_lane),
+                            p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
+                            bits: &mut bits,
+                            first_lane,
+                        };
+                        cover::<R>(neurons, activate);
+                        let collect = Collect::<T, S, V> {
+                            s,
+                            neurons,
+                            part,
+                            a: a.as_ptr().cast(),
+                            p: self.chunk.as_ptr().cast::<T>().add(first_lane),
+                            u: outputs.as_mut_ptr().cast::<T>().add(first_lane),
+                        };
+                        cover::<R>(width, collect);
+                    }
+                }
+                if let Some(patterns) = self.patterns.as_deref_mut() {
+                    transpose_bits_64(&mut bits);
+                    for (row, bits) in patterns[sample * PANEL * words..].chunks_exact_mut(words).zip(bits) {
+                        row[block] = bits;
+                    }
                 }
             }
-            if let Some(patterns) = self.patterns.as_deref_mut() {
-                transpose_bits_64(&mut bits);
-                for (row, bits) in patterns.chunks_exact_mut(words).zip(bits) {
-                    row[block] = bits;
-                }
-            }
-        }
-        let scale = scale::<T>(self.w.rows());
-        for x in self.outputs.iter_mut().flat_map(|lane| &mut lane.0) {
-            *x *= scale;
         }
     }
 }
@@ -173,6 +182,7 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Activate<'_, T, S, V> {
 struct Collect<T, S, const V: usize> {
     s: S,
     neurons: usize,
+    part: Part<T>,
     a: *const T,
     p: *const T,
     u: *mut T,
@@ -181,23 +191,14 @@ struct Collect<T, S, const V: usize> {
 impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
-        let (s, lanes) = (self.s, T::lanes::<S>());
-        let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
         // SAFETY: rows first .. first + R are outputs, see the caller.
         unsafe {
             let u = self.u.add(first * PANEL);
-            for r in 0..R {
-                for v in 0..V {
-                    acc[r][v] = T::vload(s, u.add(r * PANEL + v * lanes));
-                }
-            }
+            let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
+            self.part.load(self.s, u, &mut acc);
             let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
-            accumulate(s, self.neurons, b, self.p, &mut acc);
-            for r in 0..R {
-                for v in 0..V {
-                    T::vstore(s, u.add(r * PANEL + v * lanes), acc[r][v]);
-                }
-            }
+            accumulate(self.s, self.neurons, b, self.p, &mut acc);
+            self.part.store(self.s, u, &acc);
         }
     }
 }
