@@ -155,13 +155,15 @@ pub(super) fn fill<T: Real>(
     par: Par,
 ) {
     // Rows contiguous in a rectangle: fill its transpose, which is the other way round in everything.
-    let (target, left, right) =
-        if form == Form::Rows && target.row != 1 && target.column == 1 { (target.transposed(), right, left) } else { (target, left, right) };
+    let (target, left, right) = if form == Form::Rows && target.row != 1 && target.column == 1 {
+        (target.transposed(), right, left)
+    } else {
+        (target, left, right)
+    };
     let workers = workers(par);
     // Enough tasks for each worker to find its share, as large as that allows.
     let parts = 4 * (workers as f64).sqrt().ceil() as usize;
-    let (i_group, j_group) =
-        ((left.blocks() / parts).clamp(1, GROUP), (right.blocks() / parts).clamp(1, GROUP));
+    let (i_group, j_group) = ((left.blocks() / parts).clamp(1, GROUP), (right.blocks() / parts).clamp(1, GROUP));
     let (i_groups, j_groups) = (left.blocks().div_ceil(i_group), right.blocks().div_ceil(j_group));
     let tasks: Vec<(usize, usize)> = (0..i_groups)
         .flat_map(|i| (0..if form == Form::Rows { j_groups } else { i + 1 }).map(move |j| (i, j)))
@@ -228,7 +230,11 @@ impl<T: Real> Group<'_, T> {
                         for i in (0..left.count).step_by(group) {
                             // SAFETY: the micro-tile lies within the blocks, as 64 and the width are multiples of its sides.
                             unsafe {
-                                micro_tile::<T, S, R, V>(s, Micro { left, right, i, j: first + j }, buffer.add(j * PANEL + i));
+                                micro_tile::<T, S, R, V>(
+                                    s,
+                                    Micro { left, right, i, j: first + j },
+                                    buffer.add(j * PANEL + i),
+                                );
                                 if let Some(tile) = &pending {
                                     tile.advance(s, part, part + 1, parts);
                                 }

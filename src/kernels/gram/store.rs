@@ -45,7 +45,11 @@ impl<T: Real> Outgoing<T> {
     pub unsafe fn advance<S: Lanes>(&self, s: S, from: usize, to: usize, parts: usize) {
         // SAFETY: the same contract.
         unsafe {
-            if self.stream { self.write::<S, true>(s, from, to, parts) } else { self.write::<S, false>(s, from, to, parts) }
+            if self.stream {
+                self.write::<S, true>(s, from, to, parts)
+            } else {
+                self.write::<S, false>(s, from, to, parts)
+            }
         }
     }
 
