@@ -1,6 +1,14 @@
-//! Stopping iterations and critical radii against independently computed ones.
+//! The stopping rule against independently computed stops, and against the oracle on score regression.
 
-use ntk_score::score::early_stopping::{Noise, StoppingRule};
+use faer::{Mat, Par};
+use ntk_score::kernels::gram::{cross_gram_into, gram};
+use ntk_score::score::early_stopping::{
+    Curve, Noise, StoppingRule, generalised_cross_validation, iteration_grid, steins_estimate,
+};
+use ntk_score::score::kernel_regression::ClosedForm;
+use ntk_score::score::mixture::GaussianMixture;
+use ntk_score::score::process::{ForwardProcess, Schedule};
+use ntk_score::score::regression::{RegressionSettings, regression_set};
 use ntk_score::score::spectrum::Spectrum;
 use serde_json::Value;
 
@@ -20,5 +28,57 @@ fn stops_are_exact_and_radii_close() {
         assert_eq!(stop.iterations, case["stop"].as_u64().unwrap());
         let radius = number("critical_radius");
         assert!((stop.critical_radius / radius - 1.0).abs() < 1e-9, "{} against {radius}", stop.critical_radius);
+    }
+}
+
+/// Mean squared distances from the true posterior mean over the best iteration's: sharp rule, theory, training on, Stein's
+/// estimate and cross-validation.
+fn against_the_oracle(seed: u64) -> [f64; 5] {
+    let (n, tested) = (400, 400);
+    let mixture = GaussianMixture::spiral();
+    let process = ForwardProcess::new(Schedule::Constant { g: 1.0 }, 0.05, 3.0).unwrap();
+    let settings = RegressionSettings { draws: 1, localisation: None };
+    let draw = |rows, seed| {
+        let data = mixture.sample(rows, seed);
+        regression_set(&process, data.as_ref(), &settings, seed).unwrap()
+    };
+    let (train, test) = (draw(n, seed), draw(tested, seed + 1000));
+    let truth = {
+        let mut truth = Mat::zeros(tested, 2);
+        let mut f = [0.0; 2];
+        for j in 0..tested {
+            let x = [test.inputs[(j, 0)], test.inputs[(j, 1)]];
+            mixture.at(&process, test.times[j]).posterior_mean_into(&mut f, &x);
+            (0..2).for_each(|i| truth[(j, i)] = f[i]);
+        }
+        truth
+    };
+    let k = gram(train.inputs.as_ref(), Par::Seq).unwrap();
+    let closed = ClosedForm::new(k.as_ref(), train.labels.as_ref(), Par::Seq).unwrap();
+    let mut cross = Mat::zeros(tested, n);
+    cross_gram_into(cross.as_mut(), test.inputs.as_ref(), train.inputs.as_ref(), Par::Seq).unwrap();
+    let predictor = closed.predictor(cross.as_ref()).unwrap();
+    let (spectrum, eta) = (closed.spectrum(), closed.default_step().unwrap());
+    let step = eta * n as f64;
+    let error = |tau| (closed.predict(&predictor, eta, tau) - &truth).squared_norm_l2() / tested as f64;
+    let residual = |tau| closed.residual(eta, tau);
+    let grid = iteration_grid(1_000_000, 30);
+    let (_, best) = Curve::of(&grid, error).lowest().unwrap();
+    let sharp = StoppingRule::SHARP.stop(&spectrum, step, 2, residual).unwrap();
+    let theory = StoppingRule::theory(sharp.noise).stop(&spectrum, step, 2, residual).unwrap();
+    let stein = steins_estimate(&spectrum, step, 2, sharp.noise, &grid, residual).lowest().unwrap().0;
+    let crossed = generalised_cross_validation(&spectrum, step, 2, &grid, residual).lowest().unwrap().0;
+    [sharp.iterations, theory.iterations, 1_000_000, stein, crossed].map(|tau| error(tau) / best)
+}
+
+#[test]
+fn stopping_by_the_rule_is_close_to_the_best_and_training_on_is_not() {
+    for seed in [1, 2, 3] {
+        let [sharp, theory, trained_on, stein, crossed] = against_the_oracle(seed);
+        println!("{sharp:.3} {theory:.3} {trained_on:.3} {stein:.3} {crossed:.3}");
+        assert!(sharp < 1.15, "{sharp}");
+        assert!(theory > sharp && theory < 2.5, "{theory}");
+        assert!(trained_on > 1.5, "{trained_on}");
+        assert!(stein < 2.0 && crossed < 3.0, "{stein} {crossed}");
     }
 }
