@@ -1,6 +1,8 @@
 //! The command line: words, progress bars and files; no mathematics.
 
 pub mod demo;
+pub mod evaluate;
+mod evaluate_plots;
 pub mod fit;
 pub mod info;
 pub mod kernel;
