@@ -57,5 +57,8 @@ fn a_level_that_is_not_there_is_refused() {
     let output = info(&[], Some("v9"));
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(message.contains("v9") && message.contains("scalar") && message.trim_end().lines().count() == 1, "{message}");
+    assert!(
+        message.contains("v9") && message.contains("scalar") && message.trim_end().lines().count() == 1,
+        "{message}"
+    );
 }

@@ -53,7 +53,10 @@ pub fn run(args: InfoArgs) -> Outcome {
         ("in use", format!("{used}: {reason}")),
         ("VPOPCNTDQ", if vpopcntdq() { "yes" } else { "no" }.into()),
         ("threads", facts["threads"].to_string()),
-        ("caches", format!("L1 {}, L2 {}, L3 {}", cache_size(&json!(l1d)), cache_size(&json!(l2)), cache_size(&json!(l3)))),
+        (
+            "caches",
+            format!("L1 {}, L2 {}, L3 {}", cache_size(&json!(l1d)), cache_size(&json!(l2)), cache_size(&json!(l3))),
+        ),
         ("huge pages", known(&facts["huge_pages"])),
         (
             "memory",

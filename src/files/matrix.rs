@@ -68,11 +68,15 @@ impl<R: Read> MatrixReader<R> {
             return Err(cannot_read(&name, what));
         };
         if rows == 0 || columns == 0 {
-            return Err(cannot_read(&name, format!("it is empty ({rows} x {columns}); give at least one row and column")));
+            return Err(cannot_read(
+                &name,
+                format!("it is empty ({rows} x {columns}); give at least one row and column"),
+            ));
         }
         if kind(&header).is_none() {
             let found = header.dtype().descr();
-            let what = format!("its numbers are of type {found}, but real numbers (f4, f8), integers or booleans are needed");
+            let what =
+                format!("its numbers are of type {found}, but real numbers (f4, f8), integers or booleans are needed");
             return Err(cannot_read(&name, what));
         }
         let count = usize::try_from(rows).ok().zip(usize::try_from(columns).ok());
@@ -127,13 +131,15 @@ impl<R: Read> MatrixReader<R> {
         let mut values: Vec<T> = Vec::new();
         for (at, number) in numbers.enumerate() {
             let value = T::from_f64(widen(number.map_err(|e| match e.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    cannot_read(&name, format!("it is cut off after {at} of the {count} numbers that its header announces"))
-                }
+                io::ErrorKind::UnexpectedEof => cannot_read(
+                    &name,
+                    format!("it is cut off after {at} of the {count} numbers that its header announces"),
+                ),
                 _ => cannot_read(&name, e),
             })?));
             if !value.finite() {
-                let (row, column) = if order == Order::C { (at / columns, at % columns) } else { (at % rows, at / rows) };
+                let (row, column) =
+                    if order == Order::C { (at / columns, at % columns) } else { (at % rows, at / rows) };
                 return Err(Error::Matrix(format!(
                     "{name} holds a value that is not finite in {} at row {row}, column {column} (counted from 0); correct it or \
                      leave the row out",

@@ -57,7 +57,13 @@ mod tests {
 
     #[test]
     fn sizes_in_words() {
-        let cases = [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (268_435_456, "268 MB"), (6_200_000_000_000, "6.2 TB")];
+        let cases = [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 KB"),
+            (268_435_456, "268 MB"),
+            (6_200_000_000_000, "6.2 TB"),
+        ];
         for (bytes, words) in cases {
             assert_eq!(in_words(bytes), words);
         }
