@@ -1,4 +1,4 @@
-#![doc = "Fast, provable training of score models; see the README."]
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![warn(unsafe_op_in_unsafe_fn)]
 
