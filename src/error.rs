@@ -78,6 +78,9 @@ pub enum Error {
     /// A table that cannot be used as it is.
     #[error("{0}")]
     Table(String),
+    /// A matrix file that cannot be read or written.
+    #[error("{0}")]
+    Matrix(String),
     /// A fitted model that cannot be used as it is.
     #[error("{0}")]
     Model(String),

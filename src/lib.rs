@@ -2,8 +2,12 @@
 #![deny(missing_docs)]
 #![warn(unsafe_op_in_unsafe_fn)]
 
+pub mod demo;
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod kernels;
+pub mod pipeline;
 pub mod score;
 pub mod simd;
 pub mod table;

@@ -14,5 +14,6 @@ mod parallel;
 pub mod patterns;
 pub mod tangent;
 
+pub(crate) use panels::check_shape;
 pub use panels::{Lane64, PANEL, Panels};
 pub use parallel::{Disjoint, for_each_task, workers};

@@ -17,8 +17,8 @@ use super::target::{Target, transpose};
 use super::{Features, Worker, Workspace, check_outputs, check_sides};
 use crate::Result;
 use crate::kernels::panels::check_shape;
-use crate::kernels::{Lane64, PANEL, Panels, for_each_task};
-use crate::simd::{BitWord, CountBits, CountKernel, Counts, Lanes, Popcount, Real};
+use crate::kernels::{PANEL, Panels, for_each_task};
+use crate::simd::{BitWord, CountBits, CountKernel, Counts, Kernel, Lanes, Popcount, Real};
 
 /// [`block_with`] at the current level.
 ///
@@ -73,7 +73,7 @@ pub fn block_with<T: Real>(
     };
     let across = lanes.z.blocks();
     for_each_task(lines.z.blocks() * across, workers, |worker, task| {
-        count.run(TileTask { pass, worker, at: (task / across, task % across), mirror: false });
+        pass.tile(count, worker, (task / across, task % across), false);
     });
     Ok(())
 }
@@ -125,7 +125,7 @@ pub fn symmetric_block_with<T: Real>(
     };
     let blocks = samples.z.blocks();
     for_each_task(blocks * (blocks + 1) / 2, workers, |worker, task| {
-        count.run(TileTask { pass, worker, at: below_diagonal(task), mirror: true });
+        pass.tile(count, worker, below_diagonal(task), true);
     });
     Ok(())
 }
@@ -161,31 +161,60 @@ impl<T: Copy> Clone for Pass<'_, T> {
 
 impl<T: Copy> Copy for Pass<'_, T> {}
 
-/// One tile: 64 lines by 64 lanes.
-struct TileTask<'a, T> {
+impl<T: Real> Pass<'_, T> {
+    /// Computes and writes the tile of 64 lines by 64 lanes at `at`, and its transpose if `mirror` and it is off the diagonal.
+    fn tile(self, count: Popcount, worker: &mut Worker<T>, (line, lane): (usize, usize), mirror: bool) {
+        let Self { lines: (b, zb), lanes: (x, zx), words, plus, .. } = self;
+        let (b, x) = (&b[line * words..][..words], &x[lane * words..][..words]);
+        let rows = zb.rows_in(line);
+        let groups = zx.rows_in(lane).div_ceil(16);
+        // Counting knows no floating-point type and the rest no way of counting, so that each is compiled few times.
+        count.run(CountTile { b, x, groups, plus, counts: &mut worker.counts[..rows.div_ceil(4)] });
+        count.level().run(Finish { pass: self, worker, at: (line, lane), mirror });
+    }
+}
+
+/// Counts of 64 lines, four at a time, against 64 lanes.
+struct CountTile<'a> {
+    b: &'a [BitWord],
+    x: &'a [BitWord],
+    groups: usize,
+    plus: usize,
+    counts: &'a mut [Counts],
+}
+
+impl CountKernel for CountTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        for (quarter, counts) in self.counts.iter_mut().enumerate() {
+            counter.count(self.b, 4 * quarter, self.x, self.groups, self.plus, counts);
+        }
+    }
+}
+
+/// Multiplies the counts of a tile by the inner products, and writes it.
+struct Finish<'a, T> {
     pass: Pass<'a, T>,
     worker: &'a mut Worker<T>,
     at: (usize, usize),
     mirror: bool,
 }
 
-impl<T: Real> CountKernel for TileTask<'_, T> {
+impl<T: Real> Kernel for Finish<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<C: CountBits>(self, counter: C) {
+    fn run<S: Lanes>(self, s: S) {
         let Self { pass, worker, at: (line, lane), mirror } = self;
-        let Pass { target, lines: (b, zb), lanes: (x, zx), words, plus, scale } = pass;
-        let s = counter.lanes();
+        let Pass { target, lines: (_, zb), lanes: (_, zx), scale, .. } = pass;
         let (rows, lanes) = (zb.rows_in(line), zx.rows_in(lane));
-        let (b, x) = (&b[line * words..][..words], &x[lane * words..][..words]);
         let (tile, transposed) = worker.tiles.split_at_mut(PANEL);
-        let mut counts = Counts([[0; PANEL]; 4]);
-        for first in (0..rows).step_by(4) {
-            counter.count(b, first, x, lanes.div_ceil(16), plus, &mut counts);
-            let tile: &mut [Lane64<T>] = &mut tile[first..first + 4];
-            inner_products(s, zb.block(line), first, zx.block(lane), lanes, scale, tile);
-            times_counts(tile, &counts);
+        let quarters = tile.chunks_exact_mut(4).zip(&worker.counts[..rows.div_ceil(4)]);
+        for (quarter, (tile, counts)) in quarters.enumerate() {
+            inner_products(s, zb.block(line), 4 * quarter, zx.block(lane), lanes, scale, tile);
+            times_counts(tile, counts);
         }
         // SAFETY: each task writes its own tile, and its transpose across the diagonal, which no other task does.
         unsafe {

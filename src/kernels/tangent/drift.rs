@@ -8,7 +8,7 @@ use super::{Features, check_outputs, check_sides, reference};
 use crate::Result;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, PANEL, Panels, for_each_task, workers};
-use crate::simd::{CountBits, CountKernel, Popcount, Real};
+use crate::simd::{Popcount, Real};
 
 /// Frobenius norms over the whole dN x dN kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,7 +88,7 @@ pub fn drift_with<T: Real>(
         let group = groups - 1 - task;
         // SAFETY: each task takes its own sums.
         let sums = unsafe { &mut out.piece(group, 1)[0] };
-        count.run(GroupTask { pass: &pass, buffers, first: group * LINES, sums });
+        pass.group(count, buffers, group * LINES, sums);
     });
     let mut total = [0.0; 4];
     for sums in &sums {
@@ -131,39 +131,29 @@ impl Buffers {
     }
 }
 
-/// Sixteen lines against the lanes up to the diagonal.
-struct GroupTask<'a> {
-    pass: &'a Pass<'a>,
-    buffers: &'a mut Buffers,
-    first: usize,
-    sums: &'a mut [f64; 4],
-}
-
-impl CountKernel for GroupTask<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<C: CountBits>(self, counter: C) {
-        let Self { pass, buffers, first, sums } = self;
+impl Pass<'_> {
+    /// Sums of sixteen lines from `first` on against the lanes up to the diagonal.
+    fn group(&self, count: Popcount, buffers: &mut Buffers, first: usize, sums: &mut [f64; 4]) {
         let Buffers { groups: sets, squares } = buffers;
+        let pass = self;
         let sets = &mut sets[..pass.sets.len()];
         let (samples, neurons) = (pass.sets[0].samples(), pass.sets[0].neurons());
         let rows = (samples - first).min(LINES);
         for (group, patterns) in sets.iter_mut().zip(pass.sets) {
-            group.set_lines(counter, patterns, (first, rows), pass.signs, pass.outputs);
+            group.set_lines(count, patterns, (first, rows), pass.signs, pass.outputs);
         }
         for block in 0..=first / PANEL {
             let width = (samples - block * PANEL).min(PANEL).min(first + LINES - block * PANEL);
             let groups = width.div_ceil(16);
             for (group, by_neuron) in sets.iter_mut().zip(pass.by_neuron) {
-                group.set_lanes(counter, lane_block(by_neuron, neurons, block), groups);
+                group.set_lanes(count, lane_block(by_neuron, neurons, block), groups);
             }
             squares.fill([[0.0; PANEL]; 2]);
             for line in 0..rows {
                 add_squares(&mut squares[line], sets, pass.outputs as f64, |group| &group.totals[line]);
             }
             for i in 0..pass.outputs {
-                sets.iter_mut().for_each(|group| group.output(counter, i, groups));
+                sets.iter_mut().for_each(|group| group.output(count, i, groups));
                 for k in i + 1..pass.outputs {
                     for line in 0..rows {
                         // Twice, for the blocks (i, k) and (k, i).

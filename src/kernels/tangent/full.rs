@@ -21,7 +21,7 @@ use super::{Features, Worker, Workspace, check_outputs, check_sides};
 use crate::Result;
 use crate::kernels::panels::check_shape;
 use crate::kernels::{Lane64, PANEL, Panels, for_each_task};
-use crate::simd::{CountBits, CountKernel, Lanes, Popcount, Real};
+use crate::simd::{Kernel, Lanes, Popcount, Real};
 
 /// Outputs from which on all blocks are computed together: the d(d-1)/2 pairs then gain more from counting half the neurons than
 /// the compression takes, which is as much as about 25 of them.
@@ -162,7 +162,7 @@ fn together<T: Real>(
     let groups = lines.samples().div_ceil(LINES);
     for_each_task(groups, workers, |worker, task| {
         // The last groups have the most lanes, so they come first and the short ones fill the gaps at the end.
-        count.run(GroupTask { pass: &pass, worker, first: (groups - 1 - task) * LINES });
+        pass.group(count, worker, (groups - 1 - task) * LINES);
     });
 }
 
@@ -178,29 +178,15 @@ struct Pass<'a, T> {
     symmetric: bool,
 }
 
-/// Sixteen lines against all lanes.
-struct GroupTask<'a, T> {
-    pass: &'a Pass<'a, T>,
-    worker: &'a mut Worker<T>,
-    first: usize,
-}
-
-impl<T: Real> CountKernel for GroupTask<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<C: CountBits>(self, counter: C) {
-        let Self { pass, worker, first } = self;
-        let Pass { target, lines, lanes, outputs, symmetric, .. } = *pass;
-        let s = counter.lanes();
-        let Worker { tiles, group } = worker;
-        let (values, rest) = tiles.split_at_mut(LINES);
-        let (gram, rest) = rest.split_at_mut(LINES);
-        let transposed = &mut rest[..PANEL];
+impl<T: Real> Pass<'_, T> {
+    /// Sixteen lines from `first` on against all lanes.
+    fn group(&self, count: Popcount, worker: &mut Worker<T>, first: usize) {
+        let Self { target, lines, lanes, outputs, symmetric, .. } = *self;
+        let Worker { tiles, group, .. } = worker;
         let (n1, n2) = (lines.samples(), lanes.samples());
         let rows = (n1 - first).min(LINES);
         let (own, within) = (first / PANEL, first % PANEL);
-        group.set_lines(counter, lines.patterns, (first, rows), pass.signs, outputs);
+        group.set_lines(count, lines.patterns, (first, rows), self.signs, outputs);
         for block in 0..if symmetric { own + 1 } else { lanes.z.blocks() } {
             let mut width = lanes.z.rows_in(block);
             let mut mirrored = if symmetric { width } else { 0 };
@@ -210,49 +196,105 @@ impl<T: Real> CountKernel for GroupTask<'_, T> {
                 mirrored = within;
             }
             let groups = width.div_ceil(16);
-            group.set_lanes(counter, lane_block(pass.by_neuron, lanes.patterns.neurons(), block), groups);
-            for (quarter, gram) in gram.chunks_exact_mut(4).enumerate() {
-                let (b, x) = (lines.z.block(own), lanes.z.block(block));
-                inner_products(s, b, within + 4 * quarter, x, width, pass.scale, gram);
-            }
-            let place = Place { target, first, lane: block * PANEL, width, mirrored, sides: (n1, n2) };
-            for line in 0..rows {
-                times(&gram[line], &group.totals[line], &mut values[line]);
-            }
-            transpose(&values[..rows], mirrored, transposed);
+            group.set_lanes(count, lane_block(self.by_neuron, lanes.patterns.neurons(), block), groups);
+            let place = Place { target, first, lane: block * PANEL, rows, width, mirrored, sides: (n1, n2) };
+            let level = count.level();
+            level.run(Gram { pass: self, tiles, own: (own, within), block, width });
+            level.run(Store { place, tiles, counts: &group.totals, blocks: (0..outputs).map(|i| (i, i)) });
             for i in 0..outputs {
-                // SAFETY: no two groups write the same places, see `Place`.
-                unsafe { place.write(s, (i, i), &values[..rows], transposed) };
-            }
-            for i in 0..outputs {
-                group.output(counter, i, groups);
+                group.output(count, i, groups);
                 for k in i + 1..outputs {
-                    for line in 0..rows {
-                        times(&gram[line], &group.signed[k * rows + line], &mut values[line]);
-                    }
-                    transpose(&values[..rows], mirrored, transposed);
-                    // SAFETY: no two groups write the same places, see `Place`.
-                    unsafe {
-                        place.write(s, (i, k), &values[..rows], transposed);
-                        place.write(s, (k, i), &values[..rows], transposed);
-                    }
+                    let counts = &group.signed[k * rows..(k + 1) * rows];
+                    level.run(Store { place, tiles, counts, blocks: [(i, k), (k, i)].into_iter() });
                 }
             }
         }
+        count.level().run(Fence);
+    }
+}
+
+/// The inner products of a group with a block of lanes.
+struct Gram<'a, T> {
+    pass: &'a Pass<'a, T>,
+    tiles: &'a mut [Lane64<T>],
+    own: (usize, usize),
+    block: usize,
+    width: usize,
+}
+
+impl<T: Real> Kernel for Gram<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        let Self { pass, tiles, own: (own, within), block, width } = self;
+        for (quarter, gram) in tiles[..LINES].chunks_exact_mut(4).enumerate() {
+            let (b, x) = (pass.lines.z.block(own), pass.lanes.z.block(block));
+            inner_products(s, b, within + 4 * quarter, x, width, pass.scale, gram);
+        }
+    }
+}
+
+/// Multiplies counts by the inner products, and writes them to some blocks of the kernel.
+struct Store<'a, T, I> {
+    place: Place<'a, T>,
+    tiles: &'a mut [Lane64<T>],
+    counts: &'a [[i32; PANEL]],
+    blocks: I,
+}
+
+impl<T: Real, I: Iterator<Item = (usize, usize)>> Kernel for Store<'_, T, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        let Self { place, tiles, counts, blocks } = self;
+        let (gram, rest) = tiles.split_at_mut(LINES);
+        let (values, rest) = rest.split_at_mut(LINES);
+        let values = &mut values[..place.rows];
+        for ((values, gram), counts) in values.iter_mut().zip(gram).zip(counts) {
+            times(gram, counts, values);
+        }
+        let transposed = &mut rest[..PANEL];
+        transpose(values, place.mirrored, transposed);
+        for block in blocks {
+            // SAFETY: no two groups write the same places, see `Place`, and each ends with a fence.
+            unsafe { place.write(s, block, values, transposed) };
+        }
+    }
+}
+
+/// Orders the streaming stores of a group before what comes later.
+struct Fence;
+
+impl Kernel for Fence {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
         s.fence();
     }
 }
 
-/// Where within every block the values of a group and a block of lanes go: lines from `first` and lanes from `lane` on, `width`
-/// of them, and mirrored across the diagonal for the first `mirrored` lanes, which belong to earlier groups.
+/// Where within every block the values of a group and a block of lanes go: lines from `first` and lanes from `lane` on,
+/// `rows` and `width` of them, and mirrored across the diagonal for the first `mirrored` lanes, which belong to earlier groups.
 struct Place<'a, T> {
     target: &'a Target<'a, T>,
     first: usize,
     lane: usize,
+    rows: usize,
     width: usize,
     mirrored: usize,
     sides: (usize, usize),
 }
+
+impl<T> Clone for Place<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Place<'_, T> {}
 
 impl<T: Real> Place<'_, T> {
     /// Writes the values of one block of the kernel.

@@ -14,7 +14,7 @@
 use super::bits::neuron_words;
 use crate::kernels::PANEL;
 use crate::kernels::patterns::ActivationPatterns;
-use crate::simd::{BitWord, CountBits, Counts, transpose_bits_64};
+use crate::simd::{BitWord, CountBits, CountKernel, Counts, Popcount, transpose_bits_64};
 
 /// Lines of one group: with their lanes and signs they fit in a second-level cache.
 pub(super) const LINES: usize = 16;
@@ -40,10 +40,9 @@ pub(super) struct Group {
 
 impl Group {
     /// Takes `lines` samples from `first` on as lines; `signs` are the sign words of [`super::bits::sign_words`].
-    #[inline(always)]
-    pub fn set_lines<C: CountBits>(
+    pub fn set_lines(
         &mut self,
-        counter: C,
+        count: Popcount,
         patterns: &ActivationPatterns,
         (first, lines): (usize, usize),
         signs: &[u64],
@@ -66,68 +65,26 @@ impl Group {
             self.starts.push(self.active.len() / 64);
         }
         let words = self.active.len() / 64;
-        let output_blocks = outputs.div_ceil(64);
-        self.signs.resize(words * output_blocks, BitWord([0; 64]));
+        self.signs.resize(words * outputs.div_ceil(64), BitWord([0; 64]));
         self.shared.resize(words, BitWord([0; 64]));
         self.totals.resize(lines, [0; PANEL]);
         self.signed.resize(outputs * lines, [0; PANEL]);
-        for line in 0..lines {
-            let (start, end) = (self.starts[line], self.starts[line + 1]);
-            for block in 0..output_blocks {
-                for word in start..end {
-                    let neurons = &self.active[64 * word..64 * word + 64];
-                    let mut bits = std::array::from_fn(|t| signs[neurons[t] as usize * output_blocks + block]);
-                    transpose_bits_64(&mut bits);
-                    let at = start * output_blocks + block * (end - start) + word - start;
-                    self.signs[at] = counter.arrange(&bits);
-                }
-            }
-        }
+        count.run(CompressSigns { group: self, signs });
     }
 
     /// Number of lines.
-    #[inline(always)]
-    pub fn lines(&self) -> usize {
+    fn lines(&self) -> usize {
         self.totals.len()
     }
 
     /// Takes a block of lanes, given its bits by neuron, and counts the totals of the first `16 * groups` lanes.
-    #[inline(always)]
-    pub fn set_lanes<C: CountBits>(&mut self, counter: C, by_neuron: &[u64], groups: usize) {
-        for (shared, neurons) in self.shared.iter_mut().zip(self.active.chunks_exact(64)) {
-            let mut bits = std::array::from_fn(|t| by_neuron[neurons[t] as usize]);
-            transpose_bits_64(&mut bits);
-            *shared = counter.arrange(&bits);
-        }
-        let mut counts = Counts([[0; PANEL]; 4]);
-        for line in 0..self.lines() {
-            // Every output agrees with itself everywhere.
-            let signs = self.signs_of(line, 0);
-            counter.agree((signs, 0), (signs, 0, 1), self.shared_of(line), groups, &mut counts);
-            self.totals[line] = counts.0[0];
-        }
+    pub fn set_lanes(&mut self, count: Popcount, by_neuron: &[u64], groups: usize) {
+        count.run(CompressLanes { group: self, by_neuron, groups });
     }
 
     /// Signed counts of output `i` with every later output.
-    #[inline(always)]
-    pub fn output<C: CountBits>(&mut self, counter: C, i: usize, groups: usize) {
-        let lines = self.lines();
-        let mut counts = Counts([[0; PANEL]; 4]);
-        for line in 0..lines {
-            let mut k = i + 1;
-            while k < self.outputs {
-                let rows = (self.outputs - k).min(64 - k % 64).min(4);
-                let (a, b) = (self.signs_of(line, i / 64), self.signs_of(line, k / 64));
-                counter.agree((a, i % 64), (b, k % 64, rows), self.shared_of(line), groups, &mut counts);
-                for r in 0..rows {
-                    let (signed, total) = (&mut self.signed[(k + r) * lines + line], &self.totals[line]);
-                    for lane in 0..PANEL {
-                        signed[lane] = 2 * counts.0[r][lane] - total[lane];
-                    }
-                }
-                k += rows;
-            }
-        }
+    pub fn output(&mut self, count: Popcount, i: usize, groups: usize) {
+        count.run(CountOutput { group: self, i, groups });
     }
 
     #[inline(always)]
@@ -139,6 +96,92 @@ impl Group {
     #[inline(always)]
     fn shared_of(&self, line: usize) -> &[BitWord] {
         &self.shared[self.starts[line]..self.starts[line + 1]]
+    }
+}
+
+struct CompressSigns<'a> {
+    group: &'a mut Group,
+    signs: &'a [u64],
+}
+
+impl CountKernel for CompressSigns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let Self { group, signs } = self;
+        let output_blocks = group.outputs.div_ceil(64);
+        for line in 0..group.lines() {
+            let (start, end) = (group.starts[line], group.starts[line + 1]);
+            for block in 0..output_blocks {
+                for word in start..end {
+                    let neurons = &group.active[64 * word..64 * word + 64];
+                    let mut bits = std::array::from_fn(|t| signs[neurons[t] as usize * output_blocks + block]);
+                    transpose_bits_64(&mut bits);
+                    let at = start * output_blocks + block * (end - start) + word - start;
+                    group.signs[at] = counter.arrange(&bits);
+                }
+            }
+        }
+    }
+}
+
+struct CompressLanes<'a> {
+    group: &'a mut Group,
+    by_neuron: &'a [u64],
+    groups: usize,
+}
+
+impl CountKernel for CompressLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let Self { group, by_neuron, groups } = self;
+        for (shared, neurons) in group.shared.iter_mut().zip(group.active.chunks_exact(64)) {
+            let mut bits = std::array::from_fn(|t| by_neuron[neurons[t] as usize]);
+            transpose_bits_64(&mut bits);
+            *shared = counter.arrange(&bits);
+        }
+        let mut counts = Counts([[0; PANEL]; 4]);
+        for line in 0..group.lines() {
+            // Every output agrees with itself everywhere.
+            let signs = group.signs_of(line, 0);
+            counter.agree((signs, 0), (signs, 0, 1), group.shared_of(line), groups, &mut counts);
+            group.totals[line] = counts.0[0];
+        }
+    }
+}
+
+struct CountOutput<'a> {
+    group: &'a mut Group,
+    i: usize,
+    groups: usize,
+}
+
+impl CountKernel for CountOutput<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let Self { group, i, groups } = self;
+        let lines = group.lines();
+        let mut counts = Counts([[0; PANEL]; 4]);
+        for line in 0..lines {
+            let mut k = i + 1;
+            while k < group.outputs {
+                let rows = (group.outputs - k).min(64 - k % 64).min(4);
+                let (a, b) = (group.signs_of(line, i / 64), group.signs_of(line, k / 64));
+                counter.agree((a, i % 64), (b, k % 64, rows), group.shared_of(line), groups, &mut counts);
+                for r in 0..rows {
+                    let (signed, total) = (&mut group.signed[(k + r) * lines + line], &group.totals[line]);
+                    for lane in 0..PANEL {
+                        signed[lane] = 2 * counts.0[r][lane] - total[lane];
+                    }
+                }
+                k += rows;
+            }
+        }
     }
 }
 

@@ -38,7 +38,7 @@ use self::group::Group;
 use super::panels::check_shape;
 use super::patterns::ActivationPatterns;
 use super::{Lane64, PANEL, Panels, workers};
-use crate::simd::{BitWord, Real};
+use crate::simd::{BitWord, Counts, Real};
 use crate::{Error, Result};
 
 /// One set of samples as the tangent kernel sees it.
@@ -83,6 +83,8 @@ pub struct Workspace<T> {
 struct Worker<T> {
     /// A tile and its transpose.
     tiles: Vec<Lane64<T>>,
+    /// The counts of a tile, four lines at a time.
+    counts: Vec<Counts>,
     group: Group,
 }
 
@@ -103,8 +105,11 @@ impl<T: Real> Workspace<T> {
     /// Makes room for as many workers as `par` asks for, no more and no fewer.
     fn reserve(&mut self, par: Par) {
         self.scratch.resize(workers(par), Vec::new());
-        let tiles = vec![Lane64([T::ZERO; PANEL]); 2 * PANEL];
-        self.workers.resize_with(workers(par), || Worker { tiles: tiles.clone(), group: Group::default() });
+        self.workers.resize_with(workers(par), || Worker {
+            tiles: vec![Lane64([T::ZERO; PANEL]); 2 * PANEL],
+            counts: vec![Counts([[0; PANEL]; 4]); PANEL / 4],
+            group: Group::default(),
+        });
     }
 }
 

@@ -1,0 +1,166 @@
+//! `ntk-score fit`: a table goes in, a fitted model comes out.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use ntk_score::files::{csv, model};
+use ntk_score::pipeline::{self, FitSettings, Length, OptimizerKind};
+use ntk_score::table::schema::SchemaOptions;
+
+use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
+
+/// Fit a score model to a table.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ntk-score fit train.csv --out model.safetensors
+  ntk-score fit train.csv --out model.safetensors --budget 8m --drop ID
+  ntk-score fit train.csv --out model.safetensors --iterations 20000 --seed 7   (the same bytes every time)")]
+pub struct FitArgs {
+    /// The table: CSV with a header line
+    table: PathBuf,
+    /// Where the model goes
+    #[arg(long, value_name = "MODEL.safetensors")]
+    out: PathBuf,
+    /// How long the fit may take, such as 90s, 8m or 1h [default: 8m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "iterations")]
+    budget: Option<Duration>,
+    /// Train for exactly this many iterations; makes the result reproducible
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
+    iterations: Option<u64>,
+    #[command(flatten)]
+    columns: ColumnArgs,
+    /// The way of fitting: `best` makes the best tables, `paper` is the system of Han, Razaviyayn and Xu as published
+    #[arg(long, value_enum, default_value_t = Preset::Best)]
+    preset: Preset,
+    /// Neurons of the network; an even number
+    #[arg(long, value_name = "M")]
+    width: Option<usize>,
+    /// How gradients change the weights [default: adam for best, gd for paper]
+    #[arg(long, value_enum)]
+    optimizer: Option<Optimizer>,
+    /// Rows in a batch
+    #[arg(long, value_name = "ROWS")]
+    batch: Option<usize>,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads to use [default: one per core]
+    #[arg(long, value_name = "T", value_parser = parse_threads)]
+    threads: Option<usize>,
+}
+
+/// Which columns are what, where looking at them is not enough.
+#[derive(Debug, Args)]
+pub struct ColumnArgs {
+    /// Columns to be taken as categories, separated by commas
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    categorical: Vec<String>,
+    /// Columns to be taken as numbers, separated by commas
+    #[arg(long, value_name = "C,D", value_delimiter = ',')]
+    numerical: Vec<String>,
+    /// Columns to be left out, such as an identifier, separated by commas
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    drop: Vec<String>,
+}
+
+impl From<ColumnArgs> for SchemaOptions {
+    fn from(args: ColumnArgs) -> Self {
+        let ColumnArgs { categorical, numerical, drop } = args;
+        SchemaOptions { categorical, numerical, drop, ..SchemaOptions::default() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Preset {
+    Best,
+    Paper,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Optimizer {
+    Gd,
+    Nesterov,
+    Adam,
+}
+
+/// Runs the command.
+pub fn run(args: FitArgs) -> Outcome {
+    let threads = use_threads(args.threads)?;
+    let started = Instant::now();
+    let table = csv::read(&args.table)?;
+    let output = pending(&args.out)?;
+    let length = match (args.budget, args.iterations) {
+        (_, Some(k)) => Length::Iterations(k as usize),
+        (budget, None) => Length::Budget(budget.unwrap_or(Duration::from_secs(480))),
+    };
+    let preset = match args.preset {
+        Preset::Best => pipeline::Preset::Best,
+        Preset::Paper => pipeline::Preset::Paper,
+    };
+    let defaults = FitSettings::new(preset, length);
+    let settings = FitSettings {
+        schema: args.columns.into(),
+        width: args.width.unwrap_or(defaults.width),
+        optimizer: args.optimizer.map(|o| match o {
+            Optimizer::Gd => OptimizerKind::Descent,
+            Optimizer::Nesterov => OptimizerKind::Nesterov,
+            Optimizer::Adam => OptimizerKind::Adam,
+        }),
+        batch: args.batch.unwrap_or(defaults.batch),
+        seed: args.seed,
+        threads,
+        ..defaults
+    };
+    eprintln!("fitting {} rows x {} columns on {threads} threads", table.rows(), table.names().len());
+    let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {msg}  {elapsed} (left: {eta})");
+    bar.set_message("preparing the base denoiser");
+    let mut training = None;
+    let fitted = pipeline::fit(&table, &settings, &mut |at| {
+        let since = training.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
+        let rate = at.iteration as f64 / since.max(1e-3);
+        bar.set_position((at.share * 10_000.0) as u64);
+        bar.set_message(format!("loss {:.4} + {:.4}  {rate:.0} it/s", at.squared, at.entropy));
+    });
+    bar.finish_and_clear();
+    let fitted = fitted?;
+    finish(output, &args.out, &model::to_bytes(&fitted)?)?;
+    let record = &fitted.record;
+    let [squared, entropy] = record.losses;
+    eprintln!(
+        "{} iterations in {:.1} s ({}), loss {squared:.4} (numbers) + {entropy:.4} (categories)",
+        record.iterations,
+        started.elapsed().as_secs_f64(),
+        record.ended
+    );
+    eprintln!("wrote {}", args.out.display());
+    Ok(())
+}
+
+/// Reads `90`, `90s`, `8m` or `1h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, &text[number.len()..]),
+        None => (text, "s"),
+    };
+    let seconds = number.trim().parse::<f64>().ok().filter(|x| x.is_finite() && *x > 0.0);
+    let seconds = seconds.ok_or("give a positive time such as 90s, 8m or 1h")?;
+    let factor = match unit {
+        "h" => 3600.0,
+        "m" => 60.0,
+        _ => 1.0,
+    };
+    Duration::try_from_secs_f64(seconds * factor).map_err(|_| "give a shorter time".into())
+}
+
+/// A number of threads from 1 to 1024.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    let threads = text.parse::<usize>().ok().filter(|t| (1..=1024).contains(t));
+    threads.ok_or_else(|| "give a number of threads from 1 to 1024".into())
+}
+
+/// Reads a fitted model from its file.
+pub fn read_model(path: &std::path::Path) -> Outcome<pipeline::FittedTable> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
+    model::from_bytes(&bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+}

@@ -1,0 +1,81 @@
+//! The command line: words, progress bars and files; no mathematics.
+
+pub mod demo;
+pub mod evaluate;
+mod evaluate_plots;
+pub mod fit;
+pub mod info;
+pub mod kernel;
+pub mod plots;
+pub mod sample;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ntk_score::files::output::PendingFile;
+
+/// What a command says when it cannot do its work: one sentence.
+#[derive(Debug)]
+pub struct Failure(String);
+
+/// The result of a command.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure with this sentence.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+
+    /// A failure of reading or writing the file at `path`.
+    pub fn file(verb: &str, path: &Path, problem: &std::io::Error) -> Self {
+        let reason = match problem.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file or folder".into(),
+            std::io::ErrorKind::PermissionDenied => "permission is denied".into(),
+            _ => problem.to_string(),
+        };
+        Self(format!("cannot {verb} {}: {reason}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<ntk_score::Error> for Failure {
+    fn from(error: ntk_score::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Starts the output file, so that an unwritable place is known before the work.
+pub fn pending(path: &Path) -> Outcome<PendingFile> {
+    PendingFile::create(path).map_err(|e| Failure::file("write", path, &e))
+}
+
+/// Writes bytes to a pending file and gives it its name.
+pub fn finish(file: PendingFile, path: &Path, bytes: &[u8]) -> Outcome {
+    file.finish(|w| w.write_all(bytes)).map_err(|e| Failure::file("write", path, &e))
+}
+
+/// Sets the number of threads everything runs on: the given one, or one per core.
+pub fn use_threads(threads: Option<usize>) -> Outcome<usize> {
+    if let Some(threads) = threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Failure::new(format!("cannot start {threads} threads: {e}")))?;
+    }
+    Ok(rayon::current_num_threads())
+}
+
+/// A progress bar over `length` parts; hidden where standard error is no terminal.
+pub fn progress_bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template(template).expect("the template is fixed");
+    bar.set_style(style.progress_chars("=> "));
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}

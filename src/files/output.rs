@@ -1,0 +1,83 @@
+//! Writing a file so that it is there completely or not at all.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A file that takes its name only when it is complete; dropped before, it leaves nothing behind and the old file as it was.
+#[derive(Debug)]
+pub struct PendingFile {
+    temporary: NamedTempFile,
+    path: PathBuf,
+}
+
+impl PendingFile {
+    /// Starts a file beside `path`, so that an unwritable place is known before the work and not after it.
+    ///
+    /// # Errors
+    /// If the folder does not exist or cannot be written to, or `path` is a folder.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        if path.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        }
+        if path.exists() {
+            // A file that may not be changed is not replaced either.
+            OpenOptions::new().append(true).open(path)?;
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Self { temporary: NamedTempFile::new_in(folder)?, path: path.to_owned() })
+    }
+
+    /// Writes everything through `write`, then gives the file its name.
+    ///
+    /// # Errors
+    /// Those of `write`, and of the disk.
+    pub fn finish(mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let mut buffer = BufWriter::new(&mut self.temporary);
+        write(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
+        self.temporary.as_file().sync_all()?;
+        set_permissions(&self.temporary, &self.path)?;
+        self.temporary.persist(&self.path).map_err(|e| e.error)?;
+        Ok(())
+    }
+}
+
+/// Temporary files are private; the finished file gets the permissions of the file it replaces, or the usual ones.
+#[cfg(unix)]
+fn set_permissions(temporary: &NamedTempFile, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path).map_or(0o644, |m| m.permissions().mode());
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_permissions(_: &NamedTempFile, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.txt");
+        fs::write(&path, "old").unwrap();
+        let failed = PendingFile::create(&path).unwrap().finish(|w| {
+            w.write_all(b"half")?;
+            Err(io::Error::other("full"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        PendingFile::create(&path).unwrap().finish(|w| w.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert!(PendingFile::create(&folder.path().join("none/out.txt")).is_err());
+        assert!(PendingFile::create(folder.path()).is_err());
+    }
+}

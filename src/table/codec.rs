@@ -1,0 +1,437 @@
+//! The codec: rows of a table to real vectors and back (rank transform for numbers, one-hot for categories).
+//!
+//! **Matrix layout.** One row per table row. First the numerical columns in schema order, one normal score each; then one
+//! one-hot block per categorical column in schema order; then, for each numerical column with admitted missing cells, a
+//! block of two that says filled or missing. Constant columns take no place and are written back as they were.
+//!
+//! **Numbers.** A value that occupies the ranks [lo, hi) of the n sorted training values becomes Phi^-1(u) with u in
+//! [lo/n, hi/n): the middle, or a uniform draw ([`TieCode`]), kept at least 0.5/n away from 0 and 1. Going back, u = Phi(z)
+//! falls into the rank interval of exactly one observed value. A value seen at least twice owns its interval and comes
+//! back exactly, so point masses keep their mass. Values seen once can either be copied, which is the exact empirical
+//! quantile function ([`Decode::Observed`]), or serve as knots at the middle of their interval with straight lines
+//! between ([`Decode::Interpolate`]). Both reproduce the marginal within 1/n in the Kolmogorov distance; copying makes
+//! every generated amount one that a real row carries, which says more about the training rows than about the
+//! distribution they came from, so interpolation is the default. Interpolated values stay on the column's grid (whole
+//! numbers, cents, steps of 1000) and between their two neighbours, hence in the observed range. Columns with at most
+//! 100 distinct values are lattices, for which only observed values are returned.
+
+use super::Table;
+use super::encoded::EncodedTable;
+use super::normal::normal_cdf;
+use super::number::{Grid, NumberFormat};
+use super::schema::{ColumnKind, Schema};
+use super::values::ColumnValues;
+use crate::{Error, Result};
+use faer::{Mat, MatRef};
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// Most distinct values for which a numerical column is a lattice: between its values there is nothing.
+const LATTICE_LEVELS: usize = 100;
+/// Distance to the middle of a rank, in ranks, below which a score stands for the observed value itself.
+const SNAP: f64 = 1e-6;
+
+/// Where in its rank interval a numerical cell is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TieCode {
+    /// In the middle: no randomness, and decoding gives the table back.
+    Middle,
+    /// Uniformly in the interval, which makes the scores of a column with ties exactly normal.
+    Spread {
+        /// Seed of the draws.
+        seed: u64,
+    },
+}
+
+/// Which values decoding may return for numerical columns; see the module's text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Decode {
+    /// Only values of the training table.
+    Observed,
+    /// Values between those that occur once as well.
+    #[default]
+    Interpolate,
+}
+
+/// The distinct values of one numerical column with their frequencies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumericalCode {
+    levels: Vec<f64>,
+    /// For each level, the number of values up to and including it.
+    ends: Vec<u32>,
+    grid: Option<Grid>,
+}
+
+/// A fitted codec; see the module's text for what it does.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "cli", serde(into = "CodecParts", try_from = "CodecParts"))]
+pub struct Codec {
+    schema: Schema,
+    numbers: Vec<NumericalCode>,
+    level_counts: Vec<Vec<u32>>,
+    blocks: Vec<usize>,
+}
+
+/// Everything a codec has learned, in plain data: for storing it.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+pub struct CodecParts {
+    /// The columns.
+    pub schema: Schema,
+    /// For each numerical column its distinct values, ascending.
+    pub levels: Vec<Vec<f64>>,
+    /// For each numerical column how often each of these values occurs.
+    pub counts: Vec<Vec<u32>>,
+    /// For each one-hot block how often each level occurs.
+    pub level_counts: Vec<Vec<u32>>,
+}
+
+impl Codec {
+    /// Learns the codec of a table.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if a cell does not fit the schema or the table has no rows.
+    pub fn fit(table: &Table, schema: &Schema) -> Result<Self> {
+        if table.rows() == 0 || u32::try_from(table.rows()).is_err() {
+            return Err(Error::Table(format!("the table has {} rows; give between 2 and {}", table.rows(), u32::MAX)));
+        }
+        let (mut levels, mut counts) = (Vec::new(), Vec::new());
+        let (mut level_counts, mut indicators) = (Vec::new(), Vec::new());
+        for (column, values) in schema.columns.iter().zip(schema.read(table)?) {
+            match (&column.kind, values) {
+                (ColumnKind::Numerical { missing, .. }, ColumnValues::Numbers(values)) => {
+                    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+                    let absent = values.len() - sorted.len();
+                    sorted.sort_unstable_by(f64::total_cmp);
+                    let (distinct, count) = run_lengths(&sorted);
+                    levels.push(distinct);
+                    counts.push(count);
+                    if missing.is_some() {
+                        indicators.push(vec![sorted.len() as u32, absent as u32]);
+                    }
+                }
+                (ColumnKind::Categorical { levels }, ColumnValues::Levels(positions)) => {
+                    let mut count = vec![0; levels.len()];
+                    positions.iter().for_each(|&position| count[position as usize] += 1);
+                    level_counts.push(count);
+                }
+                _ => {}
+            }
+        }
+        level_counts.append(&mut indicators);
+        Self::from_parts(CodecParts { schema: schema.clone(), levels, counts, level_counts })
+    }
+
+    /// Puts a codec together from what was stored of it.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the parts do not belong together.
+    pub fn from_parts(parts: CodecParts) -> Result<Self> {
+        let CodecParts { schema, levels, counts, level_counts } = parts;
+        let wrong =
+            |what: &str| Err(Error::Table(format!("the stored codec is damaged ({what}); fit the model again")));
+        if schema.columns.is_empty() {
+            return wrong("it has no columns");
+        }
+        let (mut formats, mut blocks, mut indicators) = (Vec::new(), Vec::new(), Vec::new());
+        for column in &schema.columns {
+            match &column.kind {
+                ColumnKind::Numerical { format, missing, .. } => {
+                    formats.push(*format);
+                    indicators.extend(missing.as_ref().map(|_| 2));
+                }
+                ColumnKind::Categorical { levels } => blocks.push(levels.len()),
+                ColumnKind::Constant { .. } => {}
+            }
+        }
+        blocks.append(&mut indicators);
+        if levels.len() != formats.len() || counts.len() != formats.len() {
+            return wrong("the numerical columns are not all there");
+        }
+        if blocks.contains(&0) || !level_counts.iter().map(Vec::len).eq(blocks.iter().copied()) {
+            return wrong("the categorical columns do not fit their levels");
+        }
+        let mut numbers = Vec::with_capacity(formats.len());
+        for ((levels, counts), format) in levels.into_iter().zip(counts).zip(formats) {
+            match NumericalCode::new(levels, &counts, format) {
+                Some(code) => numbers.push(code),
+                None => return wrong("the values of a numerical column are not in order"),
+            }
+        }
+        Ok(Self { schema, numbers, level_counts, blocks })
+    }
+
+    /// What the codec has learned, for storing it.
+    pub fn to_parts(&self) -> CodecParts {
+        CodecParts {
+            schema: self.schema.clone(),
+            levels: self.numbers.iter().map(|code| code.levels.clone()).collect(),
+            counts: self.numbers.iter().map(NumericalCode::counts).collect(),
+            level_counts: self.level_counts.clone(),
+        }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Number of numerical columns, which are the first columns of the matrix.
+    pub fn numerical(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Sizes of the one-hot blocks, in the order of the matrix.
+    pub fn blocks(&self) -> &[usize] {
+        &self.blocks
+    }
+
+    /// Columns of the matrix.
+    pub fn width(&self) -> usize {
+        self.numbers.len() + self.blocks.iter().sum::<usize>()
+    }
+
+    /// How often each level of each one-hot block occurs in the training table.
+    pub fn level_counts(&self) -> &[Vec<u32>] {
+        &self.level_counts
+    }
+
+    /// The numerical columns' values and frequencies.
+    pub fn numerical_codes(&self) -> &[NumericalCode] {
+        &self.numbers
+    }
+
+    /// Finds the rank interval of every numerical cell and the level of every categorical one; from these the matrix, or
+    /// single rows of it, can be drawn again and again cheaply.
+    ///
+    /// Values that the training table does not have get the empty interval between their neighbours.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if a cell does not fit the schema.
+    pub fn ranks(&self, table: &Table) -> Result<EncodedTable> {
+        let values = self.schema.read(table)?;
+        let mut ranks = vec![[0; 2]; table.rows() * self.numbers.len()];
+        let mut levels = vec![0; table.rows() * self.blocks.len()];
+        let (mut number, mut block, mut indicator) = (0, 0, self.schema.categorical());
+        for (column, values) in self.schema.columns.iter().zip(&values) {
+            match (&column.kind, values) {
+                (ColumnKind::Numerical { missing, .. }, ColumnValues::Numbers(values)) => {
+                    let code = &self.numbers[number];
+                    for (row, &value) in values.iter().enumerate() {
+                        ranks[row * self.numbers.len() + number] = code.rank_interval(value);
+                    }
+                    number += 1;
+                    if missing.is_some() {
+                        for (row, value) in values.iter().enumerate() {
+                            levels[row * self.blocks.len() + indicator] = u32::from(value.is_nan());
+                        }
+                        indicator += 1;
+                    }
+                }
+                (_, ColumnValues::Levels(positions)) => {
+                    for (row, &position) in positions.iter().enumerate() {
+                        levels[row * self.blocks.len() + block] = position;
+                    }
+                    block += 1;
+                }
+                _ => {}
+            }
+        }
+        let totals = self.numbers.iter().map(NumericalCode::total).collect();
+        Ok(EncodedTable::new(table.rows(), totals, self.blocks.clone(), ranks, levels))
+    }
+
+    /// Encodes a table as a matrix, `rows` x [`Codec::width`].
+    ///
+    /// # Errors
+    /// [`Error::Table`] if a cell does not fit the schema.
+    pub fn encode(&self, table: &Table, ties: TieCode) -> Result<Mat<f64>> {
+        let encoded = self.ranks(table)?;
+        let mut matrix = Mat::zeros(table.rows(), self.width());
+        match ties {
+            TieCode::Middle => encoded.middle_into(matrix.as_mut()),
+            TieCode::Spread { seed } => {
+                encoded.draw_into(matrix.as_mut(), &mut Xoshiro256PlusPlus::seed_from_u64(seed));
+            }
+        }
+        Ok(matrix)
+    }
+
+    /// Decodes a matrix, `rows` x [`Codec::width`]: normal scores to values, the largest entry of each block to its level.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong width and [`Error::NotFinite`] for a NaN or an infinity.
+    pub fn decode(&self, matrix: MatRef<'_, f64>, how: Decode) -> Result<Table> {
+        let rows = matrix.nrows();
+        if matrix.ncols() != self.width() {
+            return Err(Error::Shape {
+                what: "the matrix to decode",
+                rows,
+                columns: self.width(),
+                found_rows: rows,
+                found_columns: matrix.ncols(),
+            });
+        }
+        for column in 0..matrix.ncols() {
+            if let Some(row) = (0..rows).find(|&row| !matrix[(row, column)].is_finite()) {
+                return Err(Error::NotFinite { what: "the matrix to decode", row, column });
+            }
+        }
+        let (mut number, mut block) = (0, 0);
+        let mut indicator = self.schema.categorical();
+        let mut offsets = Vec::with_capacity(self.blocks.len());
+        let mut offset = self.numbers.len();
+        for size in &self.blocks {
+            offsets.push(offset);
+            offset += size;
+        }
+        let mut columns = Vec::with_capacity(self.schema.columns.len());
+        for column in &self.schema.columns {
+            columns.push(match &column.kind {
+                ColumnKind::Constant { value } => vec![value.clone(); rows],
+                ColumnKind::Categorical { levels } => {
+                    let (start, size) = (offsets[block], levels.len());
+                    block += 1;
+                    (0..rows).map(|row| levels[largest(matrix, row, start, size)].clone()).collect()
+                }
+                ColumnKind::Numerical { format, missing, .. } => {
+                    let code = &self.numbers[number];
+                    let mut cells: Vec<String> =
+                        (0..rows).map(|row| format.write(code.value(matrix[(row, number)], how))).collect();
+                    number += 1;
+                    if let Some(mark) = missing {
+                        for (row, cell) in cells.iter_mut().enumerate() {
+                            if largest(matrix, row, offsets[indicator], 2) == 1 {
+                                cell.clone_from(mark);
+                            }
+                        }
+                        indicator += 1;
+                    }
+                    cells
+                }
+            });
+        }
+        Table::new(self.schema.columns.iter().map(|column| column.name.clone()).collect(), columns)
+    }
+}
+
+impl NumericalCode {
+    fn new(levels: Vec<f64>, counts: &[u32], format: NumberFormat) -> Option<Self> {
+        let in_order = levels.windows(2).all(|pair| pair[0] < pair[1]) && levels.iter().all(|level| level.is_finite());
+        if levels.is_empty() || levels.len() != counts.len() || counts.contains(&0) || !in_order {
+            return None;
+        }
+        let mut ends = Vec::with_capacity(counts.len());
+        let mut total = 0u32;
+        for &count in counts {
+            total = total.checked_add(count)?;
+            ends.push(total);
+        }
+        let grid = Grid::of(&levels, format.maximum_decimals);
+        Some(Self { levels, ends, grid })
+    }
+
+    /// Distinct values, ascending.
+    pub fn levels(&self) -> &[f64] {
+        &self.levels
+    }
+
+    /// How often each distinct value occurs.
+    pub fn counts(&self) -> Vec<u32> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| end - start).collect()
+    }
+
+    /// Number of values.
+    pub fn total(&self) -> u32 {
+        self.ends[self.ends.len() - 1]
+    }
+
+    /// The ranks [lo, hi) that a value occupies; all of them for a missing one (NaN), which so stands in the middle and
+    /// is drawn like any observed cell.
+    pub fn rank_interval(&self, value: f64) -> [u32; 2] {
+        if value.is_nan() {
+            return [0, self.total()];
+        }
+        let below = self.levels.partition_point(|&level| level < value);
+        let low = self.start(below);
+        match self.levels.get(below) {
+            Some(&level) if level == value => [low, self.ends[below]],
+            _ => [low, low],
+        }
+    }
+
+    /// The value that a normal score stands for.
+    pub fn value(&self, score: f64, how: Decode) -> f64 {
+        let position = normal_cdf(score) * f64::from(self.total());
+        let last = self.levels.len() - 1;
+        let level = self.ends.partition_point(|&end| f64::from(end) <= position).min(last);
+        let observed = self.levels[level];
+        if how == Decode::Observed || self.levels.len() <= LATTICE_LEVELS || self.count(level) > 1 {
+            return observed;
+        }
+        // A value seen once: a knot at the middle of its rank. Its neighbour is a knot of the same kind, or a point mass
+        // that ends where this rank begins.
+        let middle = f64::from(self.start(level)) + 0.5;
+        if (position - middle).abs() <= SNAP {
+            return observed;
+        }
+        let (neighbour, side) = if position < middle { (level.wrapping_sub(1), -1.0) } else { (level + 1, 1.0) };
+        let Some(&other) = self.levels.get(neighbour) else {
+            return observed; // beyond the first or last knot
+        };
+        let span = if self.count(neighbour) > 1 { 0.5 } else { 1.0 };
+        let along = ((position - middle) * side / span).clamp(0.0, 1.0);
+        let between = observed + (other - observed) * along;
+        let between = self.grid.map_or(between, |grid| grid.round(between));
+        between.clamp(observed.min(other), observed.max(other))
+    }
+
+    fn start(&self, level: usize) -> u32 {
+        if level == 0 { 0 } else { self.ends[level - 1] }
+    }
+
+    fn count(&self, level: usize) -> u32 {
+        self.ends[level] - self.start(level)
+    }
+}
+
+impl From<Codec> for CodecParts {
+    fn from(codec: Codec) -> Self {
+        codec.to_parts()
+    }
+}
+
+impl TryFrom<CodecParts> for Codec {
+    type Error = Error;
+
+    fn try_from(parts: CodecParts) -> Result<Self> {
+        Self::from_parts(parts)
+    }
+}
+
+/// Position of the largest of `size` entries of a row; the first of equals.
+fn largest(matrix: MatRef<'_, f64>, row: usize, start: usize, size: usize) -> usize {
+    let mut best = 0;
+    for position in 1..size {
+        if matrix[(row, start + position)] > matrix[(row, start + best)] {
+            best = position;
+        }
+    }
+    best
+}
+
+fn run_lengths(sorted: &[f64]) -> (Vec<f64>, Vec<u32>) {
+    let (mut levels, mut counts): (Vec<f64>, Vec<u32>) = (Vec::new(), Vec::new());
+    for &value in sorted {
+        match (levels.last(), counts.last_mut()) {
+            (Some(&last), Some(count)) if last == value => *count += 1,
+            _ => {
+                levels.push(value);
+                counts.push(1);
+            }
+        }
+    }
+    (levels, counts)
+}

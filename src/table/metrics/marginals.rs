@@ -1,0 +1,161 @@
+//! Single columns: the Shape score and the histograms behind the plots.
+
+use super::rows::{Layout, Rows};
+use super::{ColumnScore, quantile, sorted};
+use crate::table::{ColumnKind, ColumnSchema};
+
+/// Bars of the histogram of a numerical column, unless it has fewer whole values.
+const BINS: usize = 32;
+/// A whole-number column that spans at most this many values gets one bar per value.
+const MOST_WHOLE_BINS: usize = 60;
+
+/// Histograms of one column: the share of rows in every bin, of the training and of the synthetic table.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct Marginal {
+    /// The column.
+    pub name: String,
+    /// Bin edges of a numerical column, one more than bins; empty for a categorical one. The outer bins also hold what
+    /// lies beyond them, which is less than 1 % of the training rows on either side.
+    pub edges: Vec<f64>,
+    /// Levels of a categorical column, one per bin; empty for a numerical one.
+    pub levels: Vec<String>,
+    /// Share of training rows in each bin.
+    pub train: Vec<f64>,
+    /// Share of synthetic rows in each bin.
+    pub synthetic: Vec<f64>,
+}
+
+/// The Shape term of every column, in the table's order.
+pub(super) fn shape(layout: &Layout, train: &Rows, synthetic: &Rows) -> Vec<ColumnScore> {
+    layout
+        .order
+        .iter()
+        .map(|&(numerical, index)| {
+            let (name, distance) = if numerical {
+                let distance = kolmogorov_smirnov(&sorted(&train.numbers[index]), &sorted(&synthetic.numbers[index]));
+                (&layout.numbers[index].name, distance)
+            } else {
+                let size = layout.sizes[index];
+                let distance = total_variation(
+                    &level_shares(&train.levels[index], size),
+                    &level_shares(&synthetic.levels[index], size),
+                );
+                (&layout.categories[index].name, distance)
+            };
+            ColumnScore { name: name.clone(), numerical, shape: 1.0 - distance }
+        })
+        .collect()
+}
+
+/// Largest difference between the empirical distribution functions of two ascending lists.
+fn kolmogorov_smirnov(first: &[f64], second: &[f64]) -> f64 {
+    let (mut i, mut j, mut largest) = (0, 0, 0.0f64);
+    while i < first.len() && j < second.len() {
+        let value = first[i].min(second[j]);
+        while i < first.len() && first[i] <= value {
+            i += 1;
+        }
+        while j < second.len() && second[j] <= value {
+            j += 1;
+        }
+        let difference = i as f64 / first.len() as f64 - j as f64 / second.len() as f64;
+        largest = largest.max(difference.abs());
+    }
+    largest
+}
+
+/// Half the sum of absolute differences between two lists of shares.
+pub(super) fn total_variation(first: &[f64], second: &[f64]) -> f64 {
+    0.5 * first.iter().zip(second).map(|(a, b)| (a - b).abs()).sum::<f64>()
+}
+
+fn level_shares(levels: &[u32], size: usize) -> Vec<f64> {
+    shares(levels.iter().map(|&level| level as usize), size, levels.len())
+}
+
+fn shares(bins: impl Iterator<Item = usize>, size: usize, rows: usize) -> Vec<f64> {
+    let mut counts = vec![0usize; size];
+    bins.for_each(|bin| counts[bin] += 1);
+    counts.into_iter().map(|count| count as f64 / rows as f64).collect()
+}
+
+/// Histograms of every column, in the table's order.
+pub(super) fn marginals(layout: &Layout, train: &Rows, synthetic: &Rows) -> Vec<Marginal> {
+    layout
+        .order
+        .iter()
+        .map(|&(numerical, index)| {
+            if numerical {
+                number_marginal(&layout.numbers[index], &train.numbers[index], &synthetic.numbers[index])
+            } else {
+                let column = &layout.categories[index];
+                let levels = match &column.kind {
+                    ColumnKind::Categorical { levels } => levels.iter().map(|level| level.trim().to_owned()).collect(),
+                    _ => Vec::new(),
+                };
+                Marginal {
+                    name: column.name.clone(),
+                    edges: Vec::new(),
+                    levels,
+                    train: level_shares(&train.levels[index], layout.sizes[index]),
+                    synthetic: level_shares(&synthetic.levels[index], layout.sizes[index]),
+                }
+            }
+        })
+        .collect()
+}
+
+fn number_marginal(column: &ColumnSchema, train: &[f64], synthetic: &[f64]) -> Marginal {
+    let ordered = sorted(train);
+    let (low, high) = (quantile(&ordered, 0.01), quantile(&ordered, 0.99));
+    let whole = matches!(column.kind, ColumnKind::Numerical { integer: true, .. });
+    let (low, high) = if high > low { (low, high) } else { (ordered[0], ordered[ordered.len() - 1]) };
+    let edges: Vec<f64> = if whole && high - low < MOST_WHOLE_BINS as f64 {
+        let (first, last) = (low.floor(), high.ceil());
+        (0..=(last - first) as usize + 1).map(|step| first - 0.5 + step as f64).collect()
+    } else {
+        (0..=BINS).map(|step| low + (high - low) * step as f64 / BINS as f64).collect()
+    };
+    let bins = edges.len() - 1;
+    let bin = |value: &f64| edges[1..bins].partition_point(|edge| edge <= value);
+    Marginal {
+        name: column.name.clone(),
+        train: shares(train.iter().map(bin), bins, train.len()),
+        synthetic: shares(synthetic.iter().map(bin), bins, synthetic.len()),
+        edges,
+        levels: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_on_small_lists() {
+        assert_eq!(kolmogorov_smirnov(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]), 0.0);
+        assert_eq!(kolmogorov_smirnov(&[1.0, 2.0], &[3.0, 4.0]), 1.0);
+        assert_eq!(kolmogorov_smirnov(&[0.0, 0.0, 0.0, 1.0], &[0.0, 1.0]), 0.25);
+        assert_eq!(kolmogorov_smirnov(&[0.0, 1.0], &[0.5, 0.5, 0.5, 2.0]), 0.5);
+        assert_eq!(total_variation(&[0.5, 0.5, 0.0], &[0.25, 0.25, 0.5]), 0.5);
+    }
+
+    #[test]
+    fn histograms_hold_every_row() {
+        let format = crate::table::number::NumberFormat { minimum_decimals: 0, maximum_decimals: 0 };
+        let kind = ColumnKind::Numerical { integer: true, format, missing: None };
+        let column = ColumnSchema { name: "v".into(), kind };
+        let train: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
+        let few = number_marginal(&column, &train, &[-100.0, 3.0, 100.0, 9.0]);
+        assert_eq!(few.edges.len(), 11, "one bar per whole value");
+        assert!(few.train.iter().all(|share| (share - 0.1).abs() < 1e-12));
+        assert_eq!((few.synthetic[0], few.synthetic[3], few.synthetic[9]), (0.25, 0.25, 0.5));
+        let many: Vec<f64> = (0..1000).map(|i| f64::from(i * i)).collect();
+        let many = number_marginal(&column, &many, &many);
+        assert_eq!(many.train, many.synthetic);
+        assert!((many.train.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let constant = number_marginal(&column, &[4.0, 4.0], &[5.0, 5.0]);
+        assert_eq!((constant.train.len(), constant.synthetic[0]), (1, 1.0));
+    }
+}
