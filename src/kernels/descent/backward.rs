@@ -156,13 +156,22 @@ impl<T: Real> Kernel for Blocks<'_, T> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+        // As in the forward pass; with few inputs and outputs nothing goes through the buffer.
+        let few = if self.pass.z.columns() <= 4 { self.pass.a.columns() } else { 0 };
+        match (S::REGISTER_COUNT >= 32, few) {
+            (true, 1) => self.run_tiled::<S, 4, 4, 1>(s),
+            (true, 2) => self.run_tiled::<S, 4, 4, 2>(s),
+            (true, _) => self.run_tiled::<S, 4, 4, 0>(s),
+            (false, 1) => self.run_tiled::<S, 4, 2, 1>(s),
+            (false, 2) => self.run_tiled::<S, 4, 2, 2>(s),
+            (false, _) => self.run_tiled::<S, 6, 2, 0>(s),
+        }
     }
 }
 
 impl<T: Real> Blocks<'_, T> {
     #[inline(always)]
-    fn run_tiled<S: Lanes, const R: usize, const V: usize>(mut self, s: S) {
+    fn run_tiled<S: Lanes, const R: usize, const V: usize, const FEW: usize>(mut self, s: S) {
         let Pass { e, patterns, a, z } = self.pass;
         let (columns, words) = (z.columns(), patterns.words_per_row());
         let group = V * T::lanes::<S>();
@@ -170,6 +179,12 @@ impl<T: Real> Blocks<'_, T> {
         assert!(self.gradient.len() == self.blocks.len() * columns);
         if z.blocks() == 0 {
             self.gradient.fill(Lane64([T::ZERO; PANEL]));
+        }
+        // What an update will touch, to be fetched during the last samples.
+        let mut ahead = [std::ptr::null::<T>(); 4];
+        if let Some((_, w, [first, second, average])) = &self.update {
+            ahead =
+                [&**w, first, second, average].map(|m| if m.is_empty() { std::ptr::null() } else { m.as_ptr().cast() });
         }
         for samples in 0..z.blocks() {
             let rows = z.rows_in(samples);
@@ -182,11 +197,30 @@ impl<T: Real> Blocks<'_, T> {
                 for (j, bits) in bits[..rows].iter_mut().enumerate() {
                     *bits = patterns.words()[(samples * PANEL + j) * words + block];
                 }
+                let mut next = [std::ptr::null(); 4];
+                if last {
+                    next = ahead.map(|m| if m.is_null() { m } else { m.wrapping_add(n * columns * PANEL) });
+                }
                 for first_lane in (0..PANEL).step_by(group) {
                     // SAFETY: E has `outputs` columns of 64 samples in this block, A as many of 64 neurons, the chunk has
                     // room for 64 samples, Z and G have `columns` columns; lanes first_lane .. first_lane + group exist in
                     // each.
                     unsafe {
+                        if FEW > 0 {
+                            let fold = Fold::<T, S, V, FEW> {
+                                s,
+                                rows,
+                                part,
+                                e: e.block(samples).as_ptr().cast(),
+                                a: signs.as_ptr().cast::<T>().add(first_lane),
+                                z: z.block(samples).as_ptr().cast(),
+                                g: gradient.as_mut_ptr().cast::<T>().add(first_lane),
+                                bits: &bits,
+                                first_lane,
+                            };
+                            cover::<R>(columns, fold);
+                            continue;
+                        }
                         let spread = Spread::<T, S, V> {
                             s,
                             outputs: signs.len(),
@@ -204,6 +238,7 @@ impl<T: Real> Blocks<'_, T> {
                             z: z.block(samples).as_ptr().cast(),
                             b: self.chunk.as_ptr().cast::<T>().add(first_lane),
                             g: gradient.as_mut_ptr().cast::<T>().add(first_lane),
+                            ahead: next.map(|m| if m.is_null() { m } else { m.wrapping_add(first_lane) }),
                         };
                         cover::<R>(columns, gather);
                     }
@@ -262,6 +297,8 @@ struct Gather<T, S, const V: usize> {
     z: *const T,
     b: *const T,
     g: *mut T,
+    /// Matrices of the shape of G that will be wanted next; null where there is none.
+    ahead: [*const T; 4],
 }
 
 impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
@@ -275,6 +312,67 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
             let b = Broadcast { start: self.z.add(first * PANEL), row: PANEL, step: 1 };
             accumulate(self.s, self.rows, b, self.b, &mut acc);
             self.part.store(self.s, g, &acc);
+            for rows in self.ahead {
+                if !rows.is_null() {
+                    for r in first..first + R {
+                        for v in 0..V {
+                            self.s.prefetch(rows.wrapping_add(r * PANEL + v * T::lanes::<S>()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Spread and Gather in one for few inputs and outputs: signs and sums stay in registers while all samples of a block go by.
+struct Fold<'a, T, S, const V: usize, const FEW: usize> {
+    s: S,
+    rows: usize,
+    part: Part<T>,
+    e: *const T,
+    a: *const T,
+    z: *const T,
+    g: *mut T,
+    bits: &'a [u64; PANEL],
+    first_lane: usize,
+}
+
+impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let (s, lanes) = (self.s, T::lanes::<S>());
+        let zero = T::vsplat(s, T::ZERO);
+        let (mut acc, mut signs) = ([[zero; V]; R], [[zero; V]; FEW]);
+        // SAFETY: rows first .. first + R are inputs, E and A have FEW columns, see the caller.
+        unsafe {
+            let (z, g) = (self.z.add(first * PANEL), self.g.add(first * PANEL));
+            for i in 0..FEW {
+                for v in 0..V {
+                    signs[i][v] = T::vload(s, self.a.add(i * PANEL + v * lanes));
+                }
+            }
+            self.part.load(s, g, &mut acc);
+            for j in 0..self.rows {
+                let word = self.bits[j] >> self.first_lane;
+                let mut back = [zero; V];
+                for i in 0..FEW {
+                    let error = T::vsplat(s, *self.e.add(i * PANEL + j));
+                    for v in 0..V {
+                        back[v] = T::vmul_add(s, error, signs[i][v], back[v]);
+                    }
+                }
+                for v in 0..V {
+                    back[v] = T::vkeep(s, word >> (v * lanes), back[v]);
+                }
+                for r in 0..R {
+                    let input = T::vsplat(s, *z.add(r * PANEL + j));
+                    for v in 0..V {
+                        acc[r][v] = T::vmul_add(s, input, back[v], acc[r][v]);
+                    }
+                }
+            }
+            self.part.store(s, g, &acc);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{Layers, Workspace, check_buffers, scale};
 use crate::Result;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
-use crate::simd::{Kernel, Lanes, Level, Real, transpose_bits_64};
+use crate::simd::{Kernel, Lanes, Level, Real};
 
 /// [`forward_with`] at the current level.
 ///
@@ -81,14 +81,22 @@ impl<T: Real> Kernel for Blocks<'_, T> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        // 16 accumulators of 32 registers, or 12 of 16: enough to hide the latency of the multiply-adds.
-        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+        // 16 accumulators of 32 registers, or 12 of 16: enough to hide the latency of the multiply-adds. With one or two
+        // outputs their sums take registers as well.
+        match (S::REGISTER_COUNT >= 32, self.a.columns()) {
+            (true, 1) => self.run_tiled::<S, 4, 4, 1>(s),
+            (true, 2) => self.run_tiled::<S, 4, 4, 2>(s),
+            (true, _) => self.run_tiled::<S, 4, 4, 0>(s),
+            (false, 1) => self.run_tiled::<S, 4, 2, 1>(s),
+            (false, 2) => self.run_tiled::<S, 4, 2, 2>(s),
+            (false, _) => self.run_tiled::<S, 6, 2, 0>(s),
+        }
     }
 }
 
 impl<T: Real> Blocks<'_, T> {
     #[inline(always)]
-    fn run_tiled<S: Lanes, const R: usize, const V: usize>(mut self, s: S) {
+    fn run_tiled<S: Lanes, const R: usize, const V: usize, const FEW: usize>(mut self, s: S) {
         let (inputs, width, words) = (self.w.columns(), self.a.columns(), self.w.blocks());
         let group = V * T::lanes::<S>();
         assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group));
@@ -110,6 +118,24 @@ impl<T: Real> Blocks<'_, T> {
                     // room for 64 neurons, and A and U have `width` columns; lanes first_lane .. first_lane + group exist
                     // in each.
                     unsafe {
+                        let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
+                        if FEW > 0 {
+                            let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
+                            part.load(s, u, &mut sums);
+                            let fold = Fold::<T, S, V, FEW> {
+                                s,
+                                inputs,
+                                w: w.as_ptr().cast(),
+                                z: z.as_ptr().cast::<T>().add(first_lane),
+                                a: a.as_ptr().cast(),
+                                bits: &mut bits,
+                                first_lane,
+                                sums: &mut sums,
+                            };
+                            cover::<R>(neurons, fold);
+                            part.store(s, u, &sums);
+                            continue;
+                        }
                         let activate = Activate::<T, S, V> {
                             s,
                             inputs,
@@ -126,13 +152,13 @@ impl<T: Real> Blocks<'_, T> {
                             part,
                             a: a.as_ptr().cast(),
                             p: self.chunk.as_ptr().cast::<T>().add(first_lane),
-                            u: outputs.as_mut_ptr().cast::<T>().add(first_lane),
+                            u,
                         };
                         cover::<R>(width, collect);
                     }
                 }
                 if let Some(patterns) = self.patterns.as_deref_mut() {
-                    transpose_bits_64(&mut bits);
+                    s.transpose_bits(&mut bits);
                     for (row, bits) in patterns[sample * PANEL * words..].chunks_exact_mut(words).zip(bits) {
                         row[block] = bits;
                     }
@@ -199,6 +225,47 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
             let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
             accumulate(self.s, self.neurons, b, self.p, &mut acc);
             self.part.store(self.s, u, &acc);
+        }
+    }
+}
+
+/// Activate and Collect in one for few outputs, whose sums stay in registers while all neurons of a block go by.
+struct Fold<'a, T: Real, S: Lanes, const V: usize, const FEW: usize> {
+    s: S,
+    inputs: usize,
+    w: *const T,
+    z: *const T,
+    a: *const T,
+    bits: &'a mut [u64; PANEL],
+    first_lane: usize,
+    sums: &'a mut [[T::Vector<S>; V]; FEW],
+}
+
+impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let s = self.s;
+        let zero = T::vsplat(s, T::ZERO);
+        let mut acc = [[zero; V]; R];
+        // SAFETY: rows first .. first + R are neurons of this block, and A has FEW columns, see the caller.
+        unsafe {
+            let b = Broadcast { start: self.w.add(first), row: 1, step: PANEL };
+            accumulate(s, self.inputs, b, self.z, &mut acc);
+            for r in 0..R {
+                let mut word = 0;
+                for v in 0..V {
+                    let active = T::vge(s, acc[r][v], zero);
+                    word |= T::vbits(s, active) << (self.first_lane + v * T::lanes::<S>());
+                    acc[r][v] = T::vselect(s, active, acc[r][v], zero);
+                }
+                self.bits[first + r] |= word;
+                for i in 0..FEW {
+                    let sign = T::vsplat(s, *self.a.add(i * PANEL + first + r));
+                    for v in 0..V {
+                        self.sums[i][v] = T::vmul_add(s, sign, acc[r][v], self.sums[i][v]);
+                    }
+                }
+            }
         }
     }
 }
