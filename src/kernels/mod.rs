@@ -7,6 +7,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod descent;
+pub mod gram;
 mod outer;
 mod panels;
 mod parallel;

@@ -63,6 +63,24 @@ pub trait Lanes: pulp::Simd {
         unsafe { to.cast::<Self::f64s>().write_unaligned(v) }
     }
 
+    /// Transposes the square whose rows are `rows`, as many as there are lanes.
+    ///
+    /// # Panics
+    /// If the number of rows is not the number of lanes.
+    #[inline(always)]
+    fn transpose_f32(self, rows: &mut [Self::f32s]) {
+        super::transpose::portable::<f32, _>(rows);
+    }
+
+    /// Transposes the square whose rows are `rows`, as many as there are lanes.
+    ///
+    /// # Panics
+    /// If the number of rows is not the number of lanes.
+    #[inline(always)]
+    fn transpose_f64(self, rows: &mut [Self::f64s]) {
+        super::transpose::portable::<f64, _>(rows);
+    }
+
     /// Orders earlier streaming stores before later stores.
     #[inline(always)]
     fn fence(self) {}
@@ -83,6 +101,7 @@ impl Lanes for pulp::aarch64::Neon {}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::transpose::x86 as transpose;
     use super::Lanes;
     use core::arch::x86_64::*;
     use pulp::x86::{V3, V4};
@@ -91,6 +110,16 @@ mod x86 {
     // SAFETY, for every block below: a `V3` or `V4` value is proof that the processor has the instructions used, and the
     // casts are between plain-data vectors of equal size.
     impl Lanes for V3 {
+        #[inline(always)]
+        fn transpose_f32(self, rows: &mut [f32x8]) {
+            transpose::v3_f32(self, rows);
+        }
+
+        #[inline(always)]
+        fn transpose_f64(self, rows: &mut [f64x4]) {
+            transpose::v3_f64(self, rows);
+        }
+
         #[inline(always)]
         fn bits_m32(self, mask: m32x8) -> u64 {
             // SAFETY: AVX, see above.
@@ -147,6 +176,16 @@ mod x86 {
     }
 
     impl Lanes for V4 {
+        #[inline(always)]
+        fn transpose_f32(self, rows: &mut [f32x16]) {
+            transpose::v4_f32(self, rows);
+        }
+
+        #[inline(always)]
+        fn transpose_f64(self, rows: &mut [f64x8]) {
+            transpose::v4_f64(self, rows);
+        }
+
         #[inline(always)]
         fn bits_m32(self, mask: b16) -> u64 {
             u64::from(mask.0)

@@ -1,0 +1,25 @@
+//! The analytic neural tangent kernel of a two-layer ReLU network of infinite width:
+//! `K(z, z') = <z, z'> (pi - angle(z, z')) / (2 pi)` (Cho, Saul 2009; HRX section 3), and 0 with a zero vector.
+//!
+//! Gram matrices go into caller memory ([`gram_into`], [`gram_lower_into`], [`gram_rows_into`], [`cross_gram_into`]) or an
+//! owned [`GramMatrix`]; [`KernelProduct`] applies the kernel without ever forming it. Samples are rows, with any strides.
+
+mod cache;
+mod dense;
+mod owned;
+mod product;
+pub mod reference;
+mod samples;
+mod store;
+mod tile;
+
+pub use dense::{
+    cross_gram_into, cross_gram_with, gram_into, gram_lower_into, gram_lower_with, gram_rows_into, gram_rows_with,
+    gram_with,
+};
+pub use owned::{GramMatrix, gram};
+pub use product::{KernelProduct, ProductWorkspace};
+pub use samples::{diagonal_into, row_norms_into};
+
+#[cfg(test)]
+mod tests;
