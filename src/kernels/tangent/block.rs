@@ -220,7 +220,7 @@ impl<T: Real> Kernel for Finish<'_, T> {
         unsafe {
             target.write(s, &tile[..rows], line * PANEL, lane * PANEL, lanes);
             if mirror && line != lane {
-                transpose(&tile[..rows], lanes, transposed);
+                transpose(s, tile, rows, lanes, transposed);
                 target.write(s, &transposed[..lanes], lane * PANEL, line * PANEL, rows);
             }
         }

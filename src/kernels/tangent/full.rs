@@ -251,12 +251,12 @@ impl<T: Real, I: Iterator<Item = (usize, usize)>> Kernel for Store<'_, T, I> {
         let Self { place, tiles, counts, blocks } = self;
         let (gram, rest) = tiles.split_at_mut(LINES);
         let (values, rest) = rest.split_at_mut(LINES);
-        let values = &mut values[..place.rows];
         for ((values, gram), counts) in values.iter_mut().zip(gram).zip(counts) {
             times(gram, counts, values);
         }
         let transposed = &mut rest[..PANEL];
-        transpose(values, place.mirrored, transposed);
+        transpose(s, values, place.rows, place.mirrored, transposed);
+        let values = &values[..place.rows];
         for block in blocks {
             // SAFETY: no two groups write the same places, see `Place`, and each ends with a fence.
             unsafe { place.write(s, block, values, transposed) };

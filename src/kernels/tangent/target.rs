@@ -10,6 +10,9 @@ use crate::simd::{Lanes, Real};
 /// Bytes from which on an output is written past the caches: a few times what the cores keep to themselves.
 const STREAM_FROM: usize = 16 << 20;
 
+/// Lanes of the widest vector: 512 bits of `f32`.
+const MOST_LANES: usize = 16;
+
 /// A matrix that tasks write disjoint tiles of, in whatever order it is stored.
 ///
 /// Lines lie apart, the lanes of a line beside each other if the matrix has a unit stride in either direction.
@@ -97,11 +100,37 @@ impl<'a, T: Real> Target<'a, T> {
 }
 
 /// Writes the transpose of the first `lanes` lanes of up to 64 lines into `out`, one line for each lane.
+///
+/// What the lanes of `out` beyond the number of lines then hold is not said.
+///
+/// # Panics
+/// If there are more than 64 lines or lanes, or `out` has less than `lanes` lines rounded up to a whole vector, or `values` less
+/// than `lines`.
 #[inline(always)]
-pub(super) fn transpose<T: Real>(values: &[Lane64<T>], lanes: usize, out: &mut [Lane64<T>]) {
-    for (v, out) in out[..lanes].iter_mut().enumerate() {
-        for (n, values) in values.iter().enumerate() {
-            out.0[n] = values.0[v];
+pub(super) fn transpose<T: Real, S: Lanes>(
+    s: S,
+    values: &[Lane64<T>],
+    lines: usize,
+    lanes: usize,
+    out: &mut [Lane64<T>],
+) {
+    let width = T::lanes::<S>();
+    assert!(lines.next_multiple_of(width) <= values.len() && lanes.next_multiple_of(width) <= out.len().min(PANEL));
+    assert!(values.len() <= PANEL && width <= MOST_LANES);
+    for line in (0..lines).step_by(width) {
+        for lane in (0..lanes).step_by(width) {
+            // SAFETY: lines line .. line + width and lanes lane .. lane + width exist in `values`, and the other way round in
+            // `out`, by the assertions and as the width divides 64.
+            unsafe {
+                let mut square = [T::vsplat(s, T::ZERO); MOST_LANES];
+                for n in 0..width {
+                    square[n] = T::vload(s, values[line + n].0.as_ptr().add(lane));
+                }
+                T::vtranspose(s, &mut square[..width]);
+                for n in 0..width {
+                    T::vstore(s, out[lane + n].0.as_mut_ptr().add(line), square[n]);
+                }
+            }
         }
     }
 }
