@@ -7,6 +7,7 @@ pub mod error;
 #[cfg(feature = "cli")]
 pub mod files;
 pub mod kernels;
+pub mod memory;
 pub mod pipeline;
 pub mod score;
 pub mod simd;

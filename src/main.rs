@@ -27,7 +27,6 @@ enum Command {
     Evaluate(cli::evaluate::EvaluateArgs),
     Kernel(cli::kernel::KernelArgs),
     Info(cli::info::InfoArgs),
-    Evaluate(cli::evaluate::EvaluateArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +49,5 @@ fn run(arguments: Arguments) -> Outcome {
         Command::Evaluate(args) => cli::evaluate::run(args),
         Command::Kernel(args) => cli::kernel::run(args),
         Command::Info(args) => cli::info::run(args),
-        Command::Evaluate(args) => cli::evaluate::run(args),
     }
 }
