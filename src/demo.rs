@@ -9,18 +9,19 @@ use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Panels, gram};
 use crate::score::denoiser::{Base, MatrixSource, Preconditioner};
 use crate::score::early_stopping::{StoppingRule, iteration_grid};
-use crate::score::kernel_regression::{ClosedForm, KernelDenoiser};
+use crate::score::kernel_regression::{ClosedForm, predict};
 use crate::score::mixture::GaussianMixture;
 use crate::score::model::ScoreModel;
 use crate::score::network::{Network, Trainer, least_squares};
 use crate::score::process::{ForwardProcess, Schedule};
-use crate::score::regression::{Localisation, RegressionSettings, regression_set};
+use crate::score::regression::{Localisation, RegressionSet, RegressionSettings, data_radius, regression_set};
 use crate::score::sampler::{Denoiser, Method, Sampler};
 use crate::score::streams::{Purpose, normal, stream};
 use crate::{Error, Result};
 
-/// Noisy samples that are trained on.
-const SAMPLES: usize = 1200;
+/// Rows of data, and noisy samples of each that are trained on.
+const ROWS: usize = 1200;
+const DRAWS: usize = 2;
 /// Fresh samples on which errors are measured.
 const TESTS: usize = 3000;
 /// Neurons of the network.
@@ -31,7 +32,9 @@ const MOST_ITERATIONS: u64 = 4000;
 const GENERATED: usize = 1200;
 /// Cells on each side of the density's picture, and arrows on each side of the field's.
 const CELLS: usize = 56;
-const ARROWS: usize = 15;
+const ARROWS: usize = 17;
+/// The diffusion time of the field's picture.
+const FIELD_TIME: f64 = 0.42;
 
 /// What the demonstration found. Errors are `E|f - f*|^2` over fresh times and noisy points, in the squared unit of the data.
 #[derive(Debug, Clone)]
@@ -147,12 +150,15 @@ pub struct Arrow {
     pub scores: [[f64; 2]; 3],
 }
 
-/// Noisy points with their times and the true denoiser's values.
-struct TestSet {
+/// Noisy points as the network and the kernel see them, and the true denoiser's values there.
+struct Points {
+    /// Inputs z, N x D.
     inputs: Mat<f64>,
+    /// Values of the base denoiser and their residual scales, N x 2.
+    base: Mat<f64>,
+    scale: Mat<f64>,
+    /// `f*`, N x 2.
     truth: Mat<f64>,
-    /// The inputs again, as the network takes them.
-    panels: Panels<f32>,
 }
 
 /// Runs the demonstration. `observe(share, what)` is told where it stands.
@@ -161,18 +167,29 @@ struct TestSet {
 /// [`Error::Diverged`] if training does, which it does not with the step sizes used here.
 pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Result<DemoReport> {
     let par = Par::rayon(threads);
-    let process = ForwardProcess::new(Schedule::Constant { g: 1.0 }, 0.02, 3.0)?;
+    let process = ForwardProcess::new(Schedule::LogSnr { start: 6.0, end: -5.0 }, 0.0, 1.0)?;
     let mixture = GaussianMixture::spiral();
-    let data = mixture.sample(SAMPLES, seed);
-    let settings = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
+    let data = mixture.sample(ROWS, seed);
+    let settings = RegressionSettings { draws: DRAWS, localisation: Some(Localisation::new(&process)) };
     let set = regression_set(&process, data.as_ref(), &settings, seed)?;
-    let tests = TestSet::draw(&mixture, &process, seed.wrapping_add(1))?;
+    let samples = set.inputs.nrows();
+    let source = MatrixSource::new(single(data.as_ref()));
+    let preconditioner = Preconditioner::fit(Base::Gaussian, &source, &process, seed)?;
+    let judge = Judge { mixture: &mixture, process: &process, preconditioner: &preconditioner };
+    // The regression of the residual: (X_0 - b) / c on z.
+    let noisy = |set: &RegressionSet<f64>| Mat::from_fn(set.inputs.nrows(), 2, |j, i| set.inputs[(j, i)]);
+    let training = judge.look(&noisy(&set), |j| set.times[j]);
+    let residual =
+        Mat::from_fn(samples, 2, |j, i| (set.labels[(j, i)] - training.base[(j, i)]) / training.scale[(j, i)]);
+    let fresh = mixture.sample(TESTS, seed.wrapping_add(1));
+    let everywhere = RegressionSettings { draws: 1, localisation: None };
+    let test_set = regression_set(&process, fresh.as_ref(), &everywhere, seed.wrapping_add(1))?;
+    let tests = judge.look(&noisy(&test_set), |j| test_set.times[j]);
 
     observe(0.02, "spectrum of the kernel");
-    let kernel = gram::gram(set.inputs.as_ref(), par)?;
-    let closed = ClosedForm::new(kernel.as_ref(), set.labels.as_ref(), par)?;
+    let kernel = gram::gram(training.inputs.as_ref(), par)?;
+    let closed = ClosedForm::new(kernel.as_ref(), residual.as_ref(), par)?;
     let (spectrum, step) = (closed.spectrum(), closed.default_step()?);
-    let samples = set.inputs.nrows();
     // The rule speaks of the mean loss: its step is N times the one of the summed loss.
     let rule_step = step * samples as f64;
     let stop = StoppingRule::SHARP.stop(&spectrum, rule_step, 2, |tau| closed.residual(step, tau))?;
@@ -181,26 +198,26 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
 
     observe(0.1, "kernel regression");
     let mut cross = Mat::zeros(TESTS, samples);
-    gram::cross_gram_into(cross.as_mut(), tests.inputs.as_ref(), set.inputs.as_ref(), par)?;
+    gram::cross_gram_into(cross.as_mut(), tests.inputs.as_ref(), training.inputs.as_ref(), par)?;
     let predictor = closed.predictor(cross.as_ref())?;
     let network_end = (4 * at_stop).min(MOST_ITERATIONS);
     let mut curve: Vec<CurvePoint> = iteration_grid((30 * at_stop).max(1000), 10)
         .into_iter()
         .chain([at_stop])
         .map(|iteration| {
-            let kernel = tests.error(closed.predict(&predictor, step, iteration).as_ref());
+            let kernel = tests.error(single(closed.predict(&predictor, step, iteration).as_ref()).as_ref());
             CurvePoint { iteration, network: None, kernel: Some(kernel) }
         })
         .collect();
     curve.sort_by_key(|p| p.iteration);
     curve.dedup_by_key(|p| p.iteration);
 
-    let single = |m: MatRef<'_, f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] as f32);
-    let z = Panels::from_matrix("the inputs", single(set.inputs.as_ref()).as_ref())?;
-    let labels = Panels::from_matrix("the labels", single(set.labels.as_ref()).as_ref())?;
-    let network = Network::<f32>::symmetric(3, 2, NEURONS, seed)?;
+    let z = panels(training.inputs.as_ref())?;
+    let labels = panels(residual.as_ref())?;
+    let test_inputs = panels(tests.inputs.as_ref())?;
+    let network = Network::<f32>::symmetric(z.columns(), 2, NEURONS, seed)?;
     let mut trainer = Trainer::new(network, Rule::Descent, false, threads)?;
-    let mut workspaces = Workspace::for_workers(threads, 3, 2);
+    let mut workspaces = Workspace::for_workers(threads, z.columns(), 2);
     let mut predicted = Panels::zeros(TESTS, 2);
     let mut stopped = None;
     let mut patterns_at_start = ActivationPatterns::zeros(0, 0);
@@ -210,8 +227,8 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
             stopped = Some(trainer.network().clone());
         }
         if let Some(point) = curve.iter_mut().find(|p| p.iteration == iteration) {
-            forward_into(&mut predicted, None, trainer.network().layers(), &tests.panels, &mut workspaces)?;
-            point.network = Some(tests.error_of_panels(&predicted));
+            forward_into(&mut predicted, None, trainer.network().layers(), &test_inputs, &mut workspaces)?;
+            point.network = Some(tests.error(predicted.to_matrix().as_ref()));
         }
         trainer.step(&z, step, 0.0, |outputs, errors| least_squares(outputs, &labels, errors))?;
         if iteration == 0 {
@@ -228,29 +245,36 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
 
     observe(0.78, "comparing with the truth");
     let network = stopped.expect("training goes beyond the stop");
-    let source = MatrixSource::new(single(data.as_ref()));
-    let preconditioner = Preconditioner::fit(Base::Zero, &source, &process, seed)?;
-    let model = ScoreModel::new(process, preconditioner, network)?;
+    let model = ScoreModel::new(process, preconditioner.clone(), network)?;
     let coefficients = closed.coefficients(step, at_stop);
-    let mut kernel_denoiser = KernelDenoiser::new(&process, &set.inputs, coefficients, par)?;
     let mut network_denoiser = model.batch_denoiser(threads);
-    let mut judge = Judge { mixture: &mixture, process: &process, data: &data };
+    let mut by_network = |x: &Mat<f64>, t: f64| -> Result<Mat<f64>> {
+        let mut out = Panels::zeros(x.nrows(), 2);
+        network_denoiser.denoise_into(&mut out, &panels(x.as_ref())?, t)?;
+        Ok(Mat::from_fn(x.nrows(), 2, |j, i| f64::from(out.get(j, i))))
+    };
+    let mut by_kernel = |x: &Mat<f64>, t: f64| -> Result<Mat<f64>> {
+        let seen = judge.look(x, |_| t);
+        let found = predict(seen.inputs.as_ref(), training.inputs.as_ref(), coefficients.as_ref(), par)?;
+        Ok(Mat::from_fn(x.nrows(), 2, |j, i| seen.base[(j, i)] + seen.scale[(j, i)] * found[(j, i)]))
+    };
     let mut times = Vec::new();
     let (mut score_network, mut score_kernel) = (0.0, 0.0);
     const TIMES: usize = 24;
     for i in 0..TIMES {
         let t = process.start() + (process.end() - process.start()) * (i as f64 + 0.5) / TIMES as f64;
         let x = judge.noisy(t, 1000, seed.wrapping_add(2 + i as u64));
-        let network = judge.error(&mut network_denoiser, &x, t)?;
-        let kernel = judge.error(&mut kernel_denoiser, &x, t)?;
+        let network = judge.error(&by_network(&x, t)?, &x, t);
+        let kernel = judge.error(&by_kernel(&x, t)?, &x, t);
         // lambda (alpha/h)^2 is one: the weighted error of the score is that of the denoiser.
         score_network += network / TIMES as f64;
         score_kernel += kernel / TIMES as f64;
         times.push(TimePoint { t, network, kernel });
         observe(0.78 + 0.1 * i as f64 / TIMES as f64, "comparing with the truth");
     }
-    let field = judge.field(0.25, &mut network_denoiser, &mut kernel_denoiser)?;
-    let clean = judge.density(process.start(), 2.3);
+    let reach = 1.1 * data_radius(data.as_ref());
+    let field = judge.field(FIELD_TIME, reach, &mut by_network, &mut by_kernel)?;
+    let clean = judge.density(process.start(), reach);
 
     observe(0.9, "sampling");
     let sampler = Sampler::new(Method::Heun, 40);
@@ -271,7 +295,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
         critical_radius: stop.critical_radius,
         stop: at_stop,
         stop_of_theory: theory.iterations,
-        error_untrained: tests.error(Mat::zeros(TESTS, 2).as_ref()),
+        error_untrained: tests.error(Mat::<f32>::zeros(TESTS, 2).as_ref()),
         network_at_stop: reached.and_then(|p| p.network).unwrap_or(f64::NAN),
         kernel_at_stop: reached.and_then(|p| p.kernel).unwrap_or(f64::NAN),
         best_network: lowest(|p| p.network)?,
@@ -288,73 +312,81 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     })
 }
 
-impl TestSet {
-    fn draw(mixture: &GaussianMixture, process: &ForwardProcess, seed: u64) -> Result<Self> {
-        let data = mixture.sample(TESTS, seed);
-        let everywhere = RegressionSettings { draws: 1, localisation: None };
-        let set = regression_set(process, data.as_ref(), &everywhere, seed)?;
-        let mut truth = Mat::zeros(TESTS, 2);
-        for (j, &t) in set.times.iter().enumerate() {
-            let mut mean = [0.0; 2];
-            mixture.at(process, t).posterior_mean_into(&mut mean, &[set.inputs[(j, 0)], set.inputs[(j, 1)]]);
-            truth[(j, 0)] = mean[0];
-            truth[(j, 1)] = mean[1];
-        }
-        let single = Mat::from_fn(TESTS, 3, |i, j| set.inputs[(i, j)] as f32);
-        Ok(Self { panels: Panels::from_matrix("the test inputs", single.as_ref())?, inputs: set.inputs, truth })
-    }
-
-    fn error(&self, found: MatRef<'_, f64>) -> f64 {
-        self.mean_square(|j, i| found[(j, i)])
-    }
-
-    fn error_of_panels(&self, found: &Panels<f32>) -> f64 {
-        self.mean_square(|j, i| f64::from(found.get(j, i)))
-    }
-
-    fn mean_square(&self, found: impl Fn(usize, usize) -> f64) -> f64 {
-        let all = (0..TESTS).flat_map(|j| (0..2).map(move |i| (j, i)));
-        all.map(|(j, i)| (found(j, i) - self.truth[(j, i)]).powi(2)).sum::<f64>() / TESTS as f64
+impl Points {
+    /// `E|f - f*|^2` of outputs of the network or the kernel regression at these points.
+    fn error(&self, outputs: MatRef<'_, f32>) -> f64 {
+        let n = self.truth.nrows();
+        let all = (0..n).flat_map(|j| (0..2).map(move |i| (j, i)));
+        let f = |at| self.base[at] + self.scale[at] * f64::from(outputs[at]);
+        all.map(|at| (f(at) - self.truth[at]).powi(2)).sum::<f64>() / n as f64
     }
 }
 
+fn single(m: MatRef<'_, f64>) -> Mat<f32> {
+    Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] as f32)
+}
+
+fn panels(m: MatRef<'_, f64>) -> Result<Panels<f32>> {
+    Panels::from_matrix("the points", single(m).as_ref())
+}
+
+/// A way to denoise points (N x 2) at one time.
+type Denoise<'a> = dyn FnMut(&Mat<f64>, f64) -> Result<Mat<f64>> + 'a;
+
 /// Holds denoisers against the truth.
+#[derive(Clone, Copy)]
 struct Judge<'a> {
     mixture: &'a GaussianMixture,
     process: &'a ForwardProcess,
-    data: &'a Mat<f64>,
+    preconditioner: &'a Preconditioner,
 }
 
 impl Judge<'_> {
+    /// Noisy points `x` (N x 2) as the preconditioner presents them, and the truth there.
+    fn look(&self, x: &Mat<f64>, time: impl Fn(usize) -> f64) -> Points {
+        let n = x.nrows();
+        let mut seen = Points {
+            inputs: Mat::zeros(n, self.preconditioner.inputs()),
+            base: Mat::zeros(n, 2),
+            scale: Mat::zeros(n, 2),
+            truth: Mat::zeros(n, 2),
+        };
+        let mut row = self.preconditioner.buffer();
+        for j in 0..n {
+            let (t, at) = (time(j), [x[(j, 0)], x[(j, 1)]]);
+            self.preconditioner.prepare(&self.preconditioner.level(self.process, t), &at.map(|x| x as f32), &mut row);
+            let mut truth = [0.0; 2];
+            self.mixture.at(self.process, t).posterior_mean_into(&mut truth, &at);
+            for (k, &input) in row.inputs.iter().enumerate() {
+                seen.inputs[(j, k)] = f64::from(input);
+            }
+            for i in 0..2 {
+                seen.base[(j, i)] = f64::from(row.base[i]);
+                seen.scale[(j, i)] = f64::from(row.scale[i]);
+                seen.truth[(j, i)] = truth[i];
+            }
+        }
+        seen
+    }
+
     /// Fresh noisy points at one time.
     fn noisy(&self, t: f64, rows: usize, seed: u64) -> Mat<f64> {
         let clean = self.mixture.sample(rows, seed);
         let mut noise = stream(seed, Purpose::Estimate);
         let (alpha, spread) = (self.process.alpha(t), self.process.sqrt_h(t));
-        let mut noisy = Mat::zeros(rows, 2);
-        for j in 0..rows {
-            for i in 0..2 {
-                noisy[(j, i)] = alpha * clean[(j, i)] + spread * normal::<f64>(&mut noise);
-            }
-        }
-        noisy
+        Mat::from_fn(rows, 2, |j, i| alpha * clean[(j, i)] + spread * normal::<f64>(&mut noise))
     }
 
-    fn denoise<D: AnyDenoiser>(&self, denoiser: &mut D, x: &Mat<f64>, t: f64) -> Result<Mat<f64>> {
-        denoiser.denoise_matrix(x, t)
-    }
-
-    /// `E|f - f*|^2` at one time.
-    fn error<D: AnyDenoiser>(&mut self, denoiser: &mut D, x: &Mat<f64>, t: f64) -> Result<f64> {
-        let found = self.denoise(denoiser, x, t)?;
+    /// `E|f - f*|^2` over points at one time.
+    fn error(&self, f: &Mat<f64>, x: &Mat<f64>, t: f64) -> f64 {
         let law = self.mixture.at(self.process, t);
         let mut sum = 0.0;
         for j in 0..x.nrows() {
             let mut truth = [0.0; 2];
             law.posterior_mean_into(&mut truth, &[x[(j, 0)], x[(j, 1)]]);
-            sum += (found[(j, 0)] - truth[0]).powi(2) + (found[(j, 1)] - truth[1]).powi(2);
+            sum += (f[(j, 0)] - truth[0]).powi(2) + (f[(j, 1)] - truth[1]).powi(2);
         }
-        Ok(sum / x.nrows() as f64)
+        sum / x.nrows() as f64
     }
 
     /// The density at time `t` on a square.
@@ -367,15 +399,13 @@ impl Judge<'_> {
     }
 
     /// Density and the three score fields at time `t`.
-    fn field<A: AnyDenoiser, B: AnyDenoiser>(&self, t: f64, network: &mut A, kernel: &mut B) -> Result<Field> {
-        let reach =
-            1.05 * self.data.col_iter().flat_map(|c| c.iter().map(|x| x.abs()).collect::<Vec<_>>()).fold(0.0, f64::max);
+    fn field(&self, t: f64, reach: f64, network: &mut Denoise<'_>, kernel: &mut Denoise<'_>) -> Result<Field> {
         let mut field = self.density(t, reach);
         let law = self.mixture.at(self.process, t);
         field.spacing = 2.0 * reach / ARROWS as f64;
         let at = |i: usize| -reach + (i as f64 + 0.5) * field.spacing;
         let points = Mat::from_fn(ARROWS * ARROWS, 2, |c, i| at(if i == 0 { c % ARROWS } else { c / ARROWS }));
-        let found = [self.denoise(network, &points, t)?, self.denoise(kernel, &points, t)?];
+        let found = [network(&points, t)?, kernel(&points, t)?];
         let largest = field.density.iter().copied().fold(0.0, f64::max);
         for j in 0..points.nrows() {
             let x = [points[(j, 0)], points[(j, 1)]];
@@ -388,27 +418,5 @@ impl Judge<'_> {
             field.arrows.push(Arrow { at: x, scores: [truth, learned(&found[0]), learned(&found[1])] });
         }
         Ok(field)
-    }
-}
-
-/// A denoiser of `f32` or `f64` panels, fed with a matrix.
-trait AnyDenoiser {
-    fn denoise_matrix(&mut self, x: &Mat<f64>, t: f64) -> Result<Mat<f64>>;
-}
-
-impl AnyDenoiser for crate::score::model::BatchDenoiser<'_> {
-    fn denoise_matrix(&mut self, x: &Mat<f64>, t: f64) -> Result<Mat<f64>> {
-        let single = Mat::from_fn(x.nrows(), x.ncols(), |i, j| x[(i, j)] as f32);
-        let mut out = Panels::zeros(x.nrows(), x.ncols());
-        self.denoise_into(&mut out, &Panels::from_matrix("the points", single.as_ref())?, t)?;
-        Ok(Mat::from_fn(x.nrows(), x.ncols(), |i, j| f64::from(out.get(i, j))))
-    }
-}
-
-impl AnyDenoiser for KernelDenoiser<'_, f64> {
-    fn denoise_matrix(&mut self, x: &Mat<f64>, t: f64) -> Result<Mat<f64>> {
-        let mut out = Panels::zeros(x.nrows(), x.ncols());
-        self.denoise_into(&mut out, &Panels::from_matrix("the points", x.as_ref())?, t)?;
-        Ok(out.to_matrix())
     }
 }

@@ -1,4 +1,4 @@
-#![doc = "Fast, provable training of score models; see the README."]
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 #![warn(unsafe_op_in_unsafe_fn)]
 
@@ -7,6 +7,7 @@ pub mod error;
 #[cfg(feature = "cli")]
 pub mod files;
 pub mod kernels;
+pub mod memory;
 pub mod pipeline;
 pub mod score;
 pub mod simd;

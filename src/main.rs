@@ -24,9 +24,9 @@ enum Command {
     Demo(cli::demo::DemoArgs),
     Fit(cli::fit::FitArgs),
     Sample(cli::sample::SampleArgs),
+    Evaluate(cli::evaluate::EvaluateArgs),
     Kernel(cli::kernel::KernelArgs),
     Info(cli::info::InfoArgs),
-    Evaluate(cli::evaluate::EvaluateArgs),
 }
 
 fn main() -> ExitCode {
@@ -46,8 +46,8 @@ fn run(arguments: Arguments) -> Outcome {
         Command::Demo(args) => cli::demo::run(args),
         Command::Fit(args) => cli::fit::run(args),
         Command::Sample(args) => cli::sample::run(args),
+        Command::Evaluate(args) => cli::evaluate::run(args),
         Command::Kernel(args) => cli::kernel::run(args),
         Command::Info(args) => cli::info::run(args),
-        Command::Evaluate(args) => cli::evaluate::run(args),
     }
 }

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use faer::{Mat, MatRef, Par};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use crate::kernels::Panels;
 use crate::kernels::descent::Rule;
-use crate::kernels::{Panels, gram};
 use crate::score::denoiser::{Base, DataSource, Layout, Preconditioner};
 use crate::score::early_stopping::StoppingRule;
 use crate::score::model::ScoreModel;
 use crate::score::network::{Network, Trainer, least_squares};
+use crate::score::operator::MatrixFree;
 use crate::score::process::{ForwardProcess, Schedule};
+use crate::score::quadrature::Quadrature;
 use crate::score::regression::{Localisation, RegressionSettings, regression_set};
 use crate::score::sampler::{Method, Sampler};
 use crate::score::spectrum::Spectrum;
@@ -23,7 +25,7 @@ use crate::table::Table;
 use crate::table::codec::{Codec, Decode};
 use crate::table::encoded::EncodedTable;
 use crate::table::schema::{Schema, SchemaOptions};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// A whole way of fitting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +167,12 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: &mut dyn FnMut(&Progr
         rows: codec.ranks(table)?,
         layout: Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
     };
+    // Weights, gradient, two moments, an average and a spare copy, at the most; and the rows of the data.
+    let inputs = 2 * codec.width() as u128 + 4;
+    let network = settings.width as u128 * (6 * inputs + codec.width() as u128) * size_of::<f32>() as u128;
+    memory::check("the network", network)?;
+    let rows = table.rows() as u128 * inputs * size_of::<f32>() as u128;
+    memory::check("the coded table", if settings.preset == Preset::Paper { 6 * rows } else { rows })?;
     let (model, record) = match settings.preset {
         Preset::Best => fit_best(&source, settings, started, observe)?,
         Preset::Paper => fit_paper(&source, settings, started, observe)?,
@@ -286,12 +294,12 @@ fn fit_paper(
     Ok((model, record))
 }
 
-/// The eigenvalues of K/N of the regression's inputs.
+/// The eigenvalues of K/N of the regression's inputs, by quadrature: no N x N matrix.
 fn kernel_spectrum(inputs: MatRef<'_, f32>, settings: &FitSettings) -> Result<Spectrum> {
-    let rows = inputs.nrows().min(1024);
-    let part = Mat::from_fn(rows, inputs.ncols(), |i, j| f64::from(inputs[(i * inputs.nrows() / rows, j)]));
-    let gram = gram::gram(part.as_ref(), Par::rayon(settings.threads))?;
-    Spectrum::of_gram(gram.as_ref())
+    let par = Par::rayon(settings.threads);
+    let mut operator = MatrixFree::new(inputs, par)?;
+    let quadrature = Quadrature { block: 8, sweeps: 4, probes: 8, steps: 20, seed: settings.seed, par };
+    quadrature.run(&mut operator)?.spectrum()
 }
 
 /// Settings of [`sample`].
@@ -315,6 +323,8 @@ pub struct SampleSettings {
 /// [`Error::Setting`] for unusable settings, [`Error::Model`] if samples leave the finite numbers.
 pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn FnMut(usize, usize)) -> Result<Table> {
     let FittedTable { codec, model, .. } = fitted;
+    // Normal scores in two types, and the cells as text.
+    memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
     let sampler = Sampler::new(settings.method, settings.steps);
     let mut denoiser = model.batch_denoiser(settings.threads);
     let par = Par::rayon(settings.threads);

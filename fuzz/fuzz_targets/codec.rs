@@ -42,7 +42,8 @@ fn cell(u: &mut Unstructured<'_>, kind: Kind, row: usize) -> Result<String> {
 fn table(u: &mut Unstructured<'_>) -> Result<(Table, SchemaOptions)> {
     let (rows, columns) = (u.int_in_range(0..=80)?, u.int_in_range(1..=5)?);
     let names: Vec<String> = (0..columns).map(|i| format!("c{i}")).collect();
-    let mut options = SchemaOptions { missing: if u.arbitrary()? { Missing::Level } else { Missing::Fail }, ..Default::default() };
+    let mut options =
+        SchemaOptions { missing: if u.arbitrary()? { Missing::Level } else { Missing::Fail }, ..Default::default() };
     let mut cells = Vec::new();
     for name in &names {
         let kind = u.arbitrary()?;
@@ -64,7 +65,8 @@ fn in_words(error: &ntk_score::Error) {
 
 /// Whether a cell came back: the same text, or where spelling is not kept the same number or another mark for missing.
 fn same(written: &str, found: &str) -> bool {
-    written.trim() == found.trim() || matches!(read_cell(written), Cell::Number(_) | Cell::Missing if read_cell(written) == read_cell(found))
+    written.trim() == found.trim()
+        || matches!(read_cell(written), Cell::Number(_) | Cell::Missing if read_cell(written) == read_cell(found))
 }
 
 fn check(table: &Table, options: &SchemaOptions) {

@@ -7,8 +7,8 @@ use faer::{Mat, MatRef, Par};
 use libfuzzer_sys::fuzz_target;
 use ntk_score::Error;
 use ntk_score::kernels::gram::{
-    KernelProduct, ProductWorkspace, cross_gram_with, diagonal_into, gram_lower_with, gram_rows_with, gram_with, reference,
-    row_norms_into,
+    KernelProduct, ProductWorkspace, cross_gram_with, diagonal_into, gram_lower_with, gram_rows_with, gram_with,
+    reference, row_norms_into,
 };
 use ntk_score::simd::{Level, Real};
 use ntk_score_fuzz::{Palette, Storage, Stored, assert_close, level, size};
@@ -100,8 +100,7 @@ fn check<T: Real>(case: &Case, tolerance: f64, largest: f64, smallest: f64) {
     if let Some((row, column, value)) = spoilt {
         z[(*row, *column)] = *value;
     }
-    let [z, other, v] =
-        [(&z, 0), (other, 1), (v, 2)].map(|(x, i)| Stored::<T>::new(x.as_ref(), storage[i]));
+    let [z, other, v] = [(&z, 0), (other, 1), (v, 2)].map(|(x, i)| Stored::<T>::new(x.as_ref(), storage[i]));
     let (z, other, v) = (z.view(), other.view(), v.view());
     let mut out = Mat::<T>::zeros(n, n);
     let outcome = gram_with(level, out.as_mut(), z, par);
@@ -122,7 +121,11 @@ fn check<T: Real>(case: &Case, tolerance: f64, largest: f64, smallest: f64) {
         let found = found.to_f64();
         // Where the true value is beyond the type, infinity is right, and so is anything at the edge.
         if expected.abs() > largest * (1.0 - 1e-6) {
-            assert!(found * expected.signum() >= largest * (1.0 - 2e-6), "{}: found {found:e}, expected {expected:e}", what());
+            assert!(
+                found * expected.signum() >= largest * (1.0 - 2e-6),
+                "{}: found {found:e}, expected {expected:e}",
+                what()
+            );
         } else {
             assert_close(found, expected, tolerance * size + smallest, what);
         }

@@ -8,7 +8,11 @@ use ntk_score::simd::Real;
 fn check<T: Real>(data: &[u8]) {
     let matrix = match MatrixReader::new("fuzz.npy", data).and_then(MatrixReader::read::<T>) {
         Ok(matrix) => matrix,
-        Err(error) => return assert!(error.to_string().starts_with("cannot read fuzz.npy: ") || error.to_string().contains("row")),
+        Err(error) => {
+            return assert!(
+                error.to_string().starts_with("cannot read fuzz.npy: ") || error.to_string().contains("row")
+            );
+        }
     };
     let mut bytes = Vec::new();
     write_to(&mut bytes, matrix.as_ref()).unwrap();

@@ -122,7 +122,9 @@ fn compare<T: Real>(what: &str, found: &Mat<T>, expected: &Mat<f64>, epsilon: f6
     for j in 0..expected.ncols() {
         for i in 0..expected.nrows() {
             let (found, expected) = (found[(i, j)].to_f64(), expected[(i, j)]);
-            assert_close(found, expected, 3.0 * epsilon * expected.abs(), || format!("{what} at {i}, {j} in {}", T::NAME));
+            assert_close(found, expected, 3.0 * epsilon * expected.abs(), || {
+                format!("{what} at {i}, {j} in {}", T::NAME)
+            });
         }
     }
 }

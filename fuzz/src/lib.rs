@@ -82,9 +82,9 @@ impl<T: ntk_score::simd::Real> Stored<T> {
         let whole = match storage {
             Storage::Columns => Mat::from_fn(rows, columns, at),
             Storage::Rows => Mat::from_fn(columns, rows, |j, i| at(i, j)),
-            Storage::Apart => Mat::from_fn(rows + 3, columns, |i, j| {
-                if i == 0 || i > rows { nan() } else { at(i - 1, j) }
-            }),
+            Storage::Apart => {
+                Mat::from_fn(rows + 3, columns, |i, j| if i == 0 || i > rows { nan() } else { at(i - 1, j) })
+            }
             Storage::EveryOther => {
                 Mat::from_fn(2 * rows, columns, |i, j| if i.is_multiple_of(2) { at(i / 2, j) } else { nan() })
             }

@@ -61,20 +61,15 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         finish(file, path, format!("{text}\n").as_bytes())?;
     }
     if let Some([(marginals, marginals_path), (associations, associations_path)]) = plots {
-        let failed = |e: String| Failure::new(format!("the plots cannot be drawn: {e}"));
-        finish(marginals, &marginals_path, evaluate_plots::marginals(&evaluation).map_err(failed)?.as_bytes())?;
-        finish(
-            associations,
-            &associations_path,
-            evaluate_plots::associations(&evaluation).map_err(failed)?.as_bytes(),
-        )?;
+        finish(marginals, &marginals_path, evaluate_plots::marginals(&evaluation)?.as_bytes())?;
+        finish(associations, &associations_path, evaluate_plots::associations(&evaluation)?.as_bytes())?;
     }
     Ok(())
 }
 
 /// The two plots in this folder, which is made if it is not there.
 fn plot_files(folder: &Path) -> Outcome<[(PendingFile, PathBuf); 2]> {
-    std::fs::create_dir_all(folder).map_err(|e| Failure::file("make", folder, &e))?;
+    std::fs::create_dir_all(folder).map_err(|e| Failure::file("create", folder, &e))?;
     let [marginals, associations] = ["marginals.svg", "associations.svg"].map(|name| folder.join(name));
     Ok([(pending(&marginals)?, marginals), (pending(&associations)?, associations)])
 }

@@ -1,31 +1,31 @@
 //! The plots of `ntk-score evaluate`: every column's marginal, and the associations between columns, as SVG.
 //!
-//! In both, filled shapes are the training table and red outlines the synthetic one.
+//! In both, filled shapes are the training table and outlines the synthetic one.
 
 use ntk_score::table::metrics::{Associations, ColumnScore, Evaluation, Marginal};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-const TRAIN: RGBColor = RGBColor(0xb9, 0xc6, 0xd8);
-const SYNTHETIC: RGBColor = RGBColor(0xc8, 0x32, 0x4a);
-const INK: RGBColor = RGBColor(0x2b, 0x2f, 0x36);
-const FAINT: RGBColor = RGBColor(0x80, 0x87, 0x91);
-const RULE: RGBColor = RGBColor(0xd5, 0xd9, 0xdf);
+use super::Outcome;
+use super::plots::{Area, INK, NETWORK, svg};
+
+const TRAIN: RGBColor = RGBColor(185, 198, 216);
+const SYNTHETIC: RGBColor = NETWORK;
+const FAINT: RGBColor = RGBColor(128, 135, 145);
+const RULE: RGBColor = RGBColor(213, 217, 223);
 
 /// Bars of a categorical column; of more levels the rarest are drawn as one.
 const MOST_BARS: usize = 24;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), String>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// A picture under construction; coordinates are pixels from the upper left corner.
-struct Sheet<'a> {
-    area: Area<'a>,
+struct Sheet<'a, 'b> {
+    area: &'a Area<'b>,
 }
 
-impl Sheet<'_> {
+impl Sheet<'_, '_> {
     fn text(&self, text: &str, at: (i32, i32), size: i32, colour: RGBColor, place: (HPos, VPos)) -> Drawn {
         self.turned(text, at, size, colour, place, FontTransform::None)
     }
@@ -40,53 +40,44 @@ impl Sheet<'_> {
         turn: FontTransform,
     ) -> Drawn {
         let style = ("sans-serif", size).into_font().transform(turn).color(&colour).pos(Pos::new(place.0, place.1));
-        self.area.draw(&Text::new(text.to_owned(), at, style)).map_err(|e| e.to_string())
+        Ok(self.area.draw(&Text::new(text.to_owned(), at, style))?)
     }
 
     fn rectangle(&self, from: (i32, i32), to: (i32, i32), style: ShapeStyle) -> Drawn {
-        self.area.draw(&Rectangle::new([from, to], style)).map_err(|e| e.to_string())
+        Ok(self.area.draw(&Rectangle::new([from, to], style))?)
     }
 
     fn line(&self, points: Vec<(i32, i32)>, style: ShapeStyle) -> Drawn {
-        self.area.draw(&PathElement::new(points, style)).map_err(|e| e.to_string())
+        Ok(self.area.draw(&PathElement::new(points, style))?)
     }
-}
-
-fn draw(size: (u32, u32), paint: impl FnOnce(&Sheet<'_>) -> Drawn) -> Result<String, String> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-        area.fill(&WHITE).map_err(|e| e.to_string())?;
-        let sheet = Sheet { area };
-        paint(&sheet)?;
-        sheet.area.present().map_err(|e| e.to_string())?;
-    }
-    Ok(text)
 }
 
 /// One panel per column: histogram of the training table, outline of the synthetic one, and the column's Shape error.
-pub fn marginals(evaluation: &Evaluation) -> Result<String, String> {
-    const PANEL: (i32, i32) = (268, 176);
-    const EDGE: i32 = 28;
-    const HEAD: i32 = 64;
+pub fn marginals(evaluation: &Evaluation) -> Outcome<String> {
+    const PANEL: (i32, i32) = (284, 172);
+    const EDGE: i32 = 22;
+    const HEAD: i32 = 76;
     let count = evaluation.marginals.len();
     let across = count.clamp(1, 4);
     let down = count.div_ceil(across);
     let size = (across as i32 * PANEL.0 + 2 * EDGE, down as i32 * PANEL.1 + HEAD + EDGE);
     let size = (size.0.max(560) as u32, size.1 as u32);
-    draw(size, |sheet| {
-        sheet.text("Marginals", (EDGE + 8, 20), 20, INK, (HPos::Left, VPos::Top))?;
+    svg(size, |area| {
+        let sheet = &Sheet { area };
+        sheet.text("Marginals", (EDGE + 34, 20), 20, INK, (HPos::Left, VPos::Top))?;
+        let words = "skewed columns on a square-root axis; the outer bins hold what lies beyond them";
+        sheet.text(words, (EDGE + 34, 46), 12, FAINT, (HPos::Left, VPos::Top))?;
         legend(sheet, size.0 as i32 - EDGE - 8)?;
         for (index, (marginal, score)) in evaluation.marginals.iter().zip(&evaluation.columns).enumerate() {
-            let left = EDGE + (index % across) as i32 * PANEL.0 + 8;
+            let left = EDGE + (index % across) as i32 * PANEL.0;
             let top = HEAD + (index / across) as i32 * PANEL.1;
-            panel(sheet, marginal, score, (left, top), (PANEL.0 - 24, PANEL.1 - 18))?;
+            panel(sheet, marginal, score, (left, top), (PANEL.0 - 18, PANEL.1 - 16))?;
         }
         Ok(())
     })
 }
 
-fn legend(sheet: &Sheet<'_>, right: i32) -> Drawn {
+fn legend(sheet: &Sheet<'_, '_>, right: i32) -> Drawn {
     sheet.rectangle((right - 344, 25), (right - 324, 37), TRAIN.filled())?;
     sheet.text("training", (right - 318, 31), 13, INK, (HPos::Left, VPos::Center))?;
     sheet.rectangle((right - 252, 25), (right - 232, 37), SYNTHETIC.stroke_width(2))?;
@@ -94,8 +85,8 @@ fn legend(sheet: &Sheet<'_>, right: i32) -> Drawn {
     sheet.text("% = Shape error of the column", (right, 31), 12, FAINT, (HPos::Right, VPos::Center))
 }
 
-fn panel(sheet: &Sheet<'_>, marginal: &Marginal, score: &ColumnScore, at: (i32, i32), size: (i32, i32)) -> Drawn {
-    let (left, right) = (at.0, at.0 + size.0);
+fn panel(sheet: &Sheet<'_, '_>, marginal: &Marginal, score: &ColumnScore, at: (i32, i32), size: (i32, i32)) -> Drawn {
+    let (left, right) = (at.0 + 34, at.0 + size.0);
     let (top, bottom) = (at.1 + 24, at.1 + size.1 - 20);
     sheet.text(&shortened(&marginal.name, 24), (left, at.1 + 4), 14, INK, (HPos::Left, VPos::Top))?;
     let error = format!("{:.2} %", 100.0 * (1.0 - score.shape));
@@ -105,6 +96,7 @@ fn panel(sheet: &Sheet<'_>, marginal: &Marginal, score: &ColumnScore, at: (i32, 
     let tallest = train.iter().chain(&synthetic).copied().fold(f64::MIN_POSITIVE, f64::max);
     let height = |share: f64| bottom - (share / tallest * f64::from(bottom - top)).round() as i32;
     let place = |edge: usize| left + (f64::from(right - left) * edge as f64 / train.len() as f64).round() as i32;
+    sheet.line(vec![(left - 4, top), (right, top)], RULE.stroke_width(1))?;
     // Bars of categories stand apart; bins of numbers touch.
     let gap = if labels.is_empty() { 0 } else { ((place(1) - place(0)) / 6).max(1) };
     for (bin, share) in train.iter().enumerate() {
@@ -131,8 +123,7 @@ fn panel(sheet: &Sheet<'_>, marginal: &Marginal, score: &ColumnScore, at: (i32, 
     }
     let share =
         if tallest < 0.0995 { format!("{:.1} %", 100.0 * tallest) } else { format!("{:.0} %", 100.0 * tallest) };
-    sheet.line(vec![(left - 4, top), (left, top)], RULE.stroke_width(1))?;
-    sheet.turned(&share, (left - 6, top), 10, FAINT, (HPos::Right, VPos::Top), FontTransform::Rotate270)?;
+    sheet.text(&share, (left - 6, top), 10, FAINT, (HPos::Right, VPos::Center))?;
 
     let below = bottom + 5;
     if labels.is_empty() {
@@ -168,18 +159,40 @@ fn bars(marginal: &Marginal) -> (Vec<String>, Vec<f64>, Vec<f64>) {
     (labels, select(&marginal.train), select(&marginal.synthetic))
 }
 
-/// Round numbers under the bins that span `edges`.
-fn number_labels(sheet: &Sheet<'_>, edges: &[f64], (left, right): (i32, i32), below: i32) -> Drawn {
-    let (first, last) = (edges[0], edges[edges.len() - 1]);
-    let step = round_step((last - first) / 4.0);
-    let mut mark = (first / step).ceil() * step;
-    while mark <= last + 1e-9 * step {
-        let x = left + ((mark - first) / (last - first) * f64::from(right - left)).round() as i32;
+/// Round numbers under the bins, whose edges may be unevenly spaced.
+fn number_labels(sheet: &Sheet<'_, '_>, edges: &[f64], (left, right): (i32, i32), below: i32) -> Drawn {
+    let bins = edges.len() - 1;
+    let place = |value: f64| {
+        let bin = edges[1..bins].partition_point(|edge| *edge <= value);
+        let along = bin as f64 + (value - edges[bin]) / (edges[bin + 1] - edges[bin]);
+        left + (along / bins as f64 * f64::from(right - left)).round() as i32
+    };
+    for (mark, label) in marks(edges[0], edges[bins], &place) {
+        let x = place(mark);
         sheet.line(vec![(x, below - 5), (x, below - 1)], RULE.stroke_width(1))?;
-        sheet.text(&short_number(mark, step), (x, below), 11, FAINT, (HPos::Center, VPos::Top))?;
-        mark += step;
+        sheet.text(&label, (x, below), 11, FAINT, (HPos::Center, VPos::Top))?;
     }
     Ok(())
+}
+
+/// Round numbers between two values that stand apart once placed: zero if it is there, then steps that grow where the
+/// places are dense.
+fn marks(first: f64, last: f64, place: &dyn Fn(f64) -> i32) -> Vec<(f64, String)> {
+    const APART: i32 = 44;
+    let smallest = round_step((last - first) / 40.0);
+    let mut shown: Vec<(f64, String)> = Vec::new();
+    // Coarse steps first, so that the roundest numbers win the room.
+    for factor in [100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0] {
+        let step = round_step(smallest * factor * 0.999);
+        let mut mark = (first / step).ceil() * step;
+        while mark <= last + 1e-9 * step {
+            if shown.iter().all(|(other, _)| (place(*other) - place(mark)).abs() >= APART) {
+                shown.push((mark, short_number(mark, step)));
+            }
+            mark += step;
+        }
+    }
+    shown
 }
 
 /// The smallest of 1, 2, 5 times a power of ten that is at least `least`.
@@ -213,15 +226,15 @@ fn shortened(text: &str, longest: usize) -> String {
 }
 
 /// The association matrices of both tables side by side, and their difference.
-pub fn associations(evaluation: &Evaluation) -> Result<String, String> {
+pub fn associations(evaluation: &Evaluation) -> Outcome<String> {
     let (train, synthetic) = (&evaluation.associations_train, &evaluation.associations_synthetic);
     let count = train.names.len() as i32;
     let cell = (430 / count.max(1)).clamp(5, 30);
     let side = (cell * count).max(96);
     let longest = train.names.iter().map(|name| shortened(name, 16).chars().count()).max().unwrap_or(0) as i32;
-    let label = if cell >= 9 { longest * 7 + 14 } else { 20 };
-    let (edge, head, gap, bar) = (28, 96 + label, 34, 34);
-    let width = 2 * edge + label + 3 * side + 2 * gap + bar;
+    let label = if cell >= 9 { longest * 6 + 20 } else { 20 };
+    let (edge, head, gap) = (28, 78 + label, 34);
+    let width = 2 * edge + label + 3 * side + 2 * gap;
     let difference: Vec<Vec<f64>> = synthetic
         .matrix
         .iter()
@@ -230,7 +243,8 @@ pub fn associations(evaluation: &Evaluation) -> Result<String, String> {
         .collect();
     let largest = difference.iter().flatten().fold(0.0f64, |largest, value| largest.max(value.abs()));
     let scale = round_step(largest.max(0.01)).min(2.0);
-    draw((width.max(620) as u32, (head + side + 92) as u32), |sheet| {
+    svg((width.max(620) as u32, (head + side + 92) as u32), |area| {
+        let sheet = &Sheet { area };
         sheet.text("Associations between columns", (edge, 20), 20, INK, (HPos::Left, VPos::Top))?;
         let words = "Pearson correlation (numbers), correlation ratio (mixed), Cram\u{e9}r's V (categories)";
         sheet.text(words, (edge, 48), 12, FAINT, (HPos::Left, VPos::Top))?;
@@ -250,7 +264,7 @@ pub fn associations(evaluation: &Evaluation) -> Result<String, String> {
 }
 
 fn heat_map(
-    sheet: &Sheet<'_>,
+    sheet: &Sheet<'_, '_>,
     associations: &Associations,
     matrix: &[Vec<f64>],
     scale: f64,
@@ -295,7 +309,7 @@ fn heat_map(
     Ok(())
 }
 
-fn colour_bar(sheet: &Sheet<'_>, (middle, top): (i32, i32), scale: f64) -> Drawn {
+fn colour_bar(sheet: &Sheet<'_, '_>, (middle, top): (i32, i32), scale: f64) -> Drawn {
     const HALF: i32 = 70;
     for step in -HALF..HALF {
         let colour = diverging(f64::from(step) / f64::from(HALF));

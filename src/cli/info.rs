@@ -3,7 +3,7 @@
 use std::fs;
 
 use clap::Args;
-use ntk_score::files::memory;
+use ntk_score::memory;
 use ntk_score::simd::Level;
 use serde_json::{Value, json};
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use faer::{Mat, MatRef, Par};
 use ntk_score::files::matrix::{self, MatrixReader};
-use ntk_score::files::memory;
 use ntk_score::files::output::PendingFile;
 use ntk_score::kernels::gram::{cross_gram_into, gram};
+use ntk_score::memory;
 use ntk_score::simd::Real;
 
 use super::fit::parse_threads;

@@ -5,6 +5,5 @@
 
 pub mod csv;
 pub mod matrix;
-pub mod memory;
 pub mod model;
 pub mod output;

@@ -35,7 +35,7 @@ struct Header {
     schedule: (String, f64, f64),
     /// First and last time.
     times: [f64; 2],
-    /// "zero" or "columns".
+    /// "zero", "gaussian" or "columns".
     base: String,
     numerical: usize,
     blocks: Vec<usize>,
@@ -63,10 +63,7 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         level_counts: codec.level_counts,
         schedule,
         times: [process.start(), process.end()],
-        base: match parts.base {
-            Base::Zero => "zero".into(),
-            Base::Columns => "columns".into(),
-        },
+        base: parts.base.name().into(),
         numerical: parts.layout.numerical,
         blocks: parts.layout.blocks.clone(),
         radius: parts.radius,
@@ -117,11 +114,8 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
         (name, g, _) if name == "constant" => Schedule::Constant { g: *g },
         (name, ..) => return Err(broken(format!("its schedule '{name}' is unknown"))),
     };
-    let base = match header.base.as_str() {
-        "zero" => Base::Zero,
-        "columns" => Base::Columns,
-        name => return Err(broken(format!("its base denoiser '{name}' is unknown"))),
-    };
+    let base = Base::of_name(&header.base);
+    let base = base.ok_or_else(|| broken(format!("its base denoiser '{}' is unknown", header.base)))?;
     let numbers = |name: &str| -> Result<Vec<f32>> { read(&file, name, Dtype::F32, f32::from_le_bytes) };
     let [start, end] = header.times;
     let process = ForwardProcess::new(schedule, start, end)?;

@@ -8,6 +8,7 @@
 
 pub mod descent;
 pub mod gram;
+mod outer;
 mod panels;
 mod parallel;
 pub mod patterns;

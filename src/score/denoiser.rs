@@ -104,9 +104,28 @@ const RARE: f32 = 0.02;
 pub enum Base {
     /// `b = 0`, `c = 1`, identity links, inputs `(x, t - T0)`: the system as HRX have it.
     Zero,
+    /// The best linear denoiser, which is the posterior mean of Gaussian data, by a ridge regression per noise level;
+    /// identity links, every column a number, inputs of unit variance. Theory's statements hold for the residual.
+    Gaussian,
     /// Each column's own posterior mean, then a ridge regression per noise level on all columns; softmax links on one-hot
-    /// blocks. With numbers only this is the Gaussian posterior mean.
+    /// blocks; outputs that vanish with the signal.
     Columns,
+}
+
+impl Base {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Base::Zero => "zero",
+            Base::Gaussian => "gaussian",
+            Base::Columns => "columns",
+        }
+    }
+
+    /// The base of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Base::Zero, Base::Gaussian, Base::Columns].into_iter().find(|b| b.name() == name)
+    }
 }
 
 /// Base denoiser, residual scales and input transform, fitted to data.
@@ -183,7 +202,7 @@ impl Preconditioner {
         if source.rows() == 0 || layout.width() == 0 {
             return Err(Error::Empty { what: "the data", unit: "row and column" });
         }
-        if base == Base::Zero {
+        if base != Base::Columns {
             // Identity links: every column is a number.
             layout = Layout { numerical: layout.width(), blocks: Vec::new() };
         }
@@ -200,7 +219,7 @@ impl Preconditioner {
             },
         };
         fitted.measure(source, seed)?;
-        if base == Base::Columns && fitted.parts.layout.numerical > 0 {
+        if base != Base::Zero && fitted.parts.layout.numerical > 0 {
             let levels: Vec<(Vec<f32>, Vec<f32>)> = (0..GRID)
                 .into_par_iter()
                 .map(|cell| fitted.fit_level(source, process, cell, seed))
@@ -317,7 +336,7 @@ impl Preconditioner {
         let (d, p) = (parts.layout.width(), parts.layout.numerical);
         let fitted = Self { parts };
         let PreconditionerParts { base, times, means, variances, ridge, scales, radius, layout } = &fitted.parts;
-        let grid = if *base == Base::Columns && p > 0 { GRID } else { 0 };
+        let grid = if *base != Base::Zero && p > 0 { GRID } else { 0 };
         let lengths = means.len() == d
             && variances.len() == d
             && ridge.len() == grid * (fitted.features() + 1) * p
@@ -357,7 +376,7 @@ impl Preconditioner {
     pub fn inputs(&self) -> usize {
         match self.parts.base {
             Base::Zero => self.parts.layout.width() + 1,
-            Base::Columns => self.features() + TIME_INPUTS,
+            Base::Gaussian | Base::Columns => self.features() + TIME_INPUTS,
         }
     }
 
@@ -408,7 +427,7 @@ impl Preconditioner {
             alpha: process.alpha(t) as f32,
             h: process.h(t) as f32,
             elapsed: (t - start) as f32,
-            gain: process.alpha(t) as f32,
+            gain: if self.parts.base == Base::Columns { process.alpha(t) as f32 } else { 1.0 },
             cell,
             share: (place - cell as f64) as f32,
             waves: [1.0, 4.0 * share - 2.0, 2.0 * angle.cos(), 2.0 * angle.sin()].map(|x| x as f32),

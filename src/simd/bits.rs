@@ -25,6 +25,19 @@ pub fn transpose_bits_64(rows: &mut [u64; 64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::{Kernel, Lanes, Level};
+
+    struct Transpose([u64; 64]);
+
+    impl Kernel for Transpose {
+        type Output = [u64; 64];
+
+        #[inline(always)]
+        fn run<S: Lanes>(mut self, s: S) -> [u64; 64] {
+            s.transpose_bits(&mut self.0);
+            self.0
+        }
+    }
 
     #[test]
     fn every_bit_lands_at_its_mirror() {
@@ -35,6 +48,9 @@ mod tests {
         });
         let mut t = original;
         transpose_bits_64(&mut t);
+        for level in Level::available() {
+            assert_eq!(level.run(Transpose(original)), t, "{level}");
+        }
         for (i, row) in original.iter().enumerate() {
             for (j, column) in t.iter().enumerate() {
                 assert_eq!(row >> j & 1, column >> i & 1, "bit {i}, {j}");

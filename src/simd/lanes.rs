@@ -2,6 +2,8 @@
 //!
 //! Every operation has a portable default, so that a level without a better instruction is correct before it is fast.
 
+use super::transpose_bits_64;
+
 /// A SIMD level: pulp's operations plus those of this crate.
 pub trait Lanes: pulp::Simd {
     /// Whether multiply-add is one instruction. Where it is not, products are rounded before they are added, because the
@@ -63,9 +65,40 @@ pub trait Lanes: pulp::Simd {
         unsafe { to.cast::<Self::f64s>().write_unaligned(v) }
     }
 
+    /// Transposes the square whose rows are `rows`, as many as there are lanes.
+    ///
+    /// # Panics
+    /// If the number of rows is not the number of lanes.
+    #[inline(always)]
+    fn transpose_f32(self, rows: &mut [Self::f32s]) {
+        super::transpose::portable::<f32, _>(rows);
+    }
+
+    /// Transposes the square whose rows are `rows`, as many as there are lanes.
+    ///
+    /// # Panics
+    /// If the number of rows is not the number of lanes.
+    #[inline(always)]
+    fn transpose_f64(self, rows: &mut [Self::f64s]) {
+        super::transpose::portable::<f64, _>(rows);
+    }
+
     /// Orders earlier streaming stores before later stores.
     #[inline(always)]
     fn fence(self) {}
+
+    /// [`transpose_bits_64`] with the level's vectors.
+    #[inline(always)]
+    fn transpose_bits(self, rows: &mut [u64; 64]) {
+        transpose_bits_64(rows);
+    }
+
+    /// Asks for the cache line at `at` to be brought nearer, into the second-level cache where the level can say so. Any address
+    /// will do; nothing is read that the program could see.
+    #[inline(always)]
+    fn prefetch<T>(self, at: *const T) {
+        let _ = at;
+    }
 }
 
 /// Collects the lowest bit of every `stride` bytes.
@@ -83,6 +116,7 @@ impl Lanes for pulp::aarch64::Neon {}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::transpose::x86 as transpose;
     use super::Lanes;
     use core::arch::x86_64::*;
     use pulp::x86::{V3, V4};
@@ -91,6 +125,16 @@ mod x86 {
     // SAFETY, for every block below: a `V3` or `V4` value is proof that the processor has the instructions used, and the
     // casts are between plain-data vectors of equal size.
     impl Lanes for V3 {
+        #[inline(always)]
+        fn transpose_f32(self, rows: &mut [f32x8]) {
+            transpose::v3_f32(self, rows);
+        }
+
+        #[inline(always)]
+        fn transpose_f64(self, rows: &mut [f64x4]) {
+            transpose::v3_f64(self, rows);
+        }
+
         #[inline(always)]
         fn bits_m32(self, mask: m32x8) -> u64 {
             // SAFETY: AVX, see above.
@@ -144,9 +188,25 @@ mod x86 {
             // SAFETY: SSE, which every x86-64 has.
             unsafe { _mm_sfence() }
         }
+
+        #[inline(always)]
+        fn prefetch<T>(self, at: *const T) {
+            // SAFETY: SSE, and a prefetch accepts any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
     }
 
     impl Lanes for V4 {
+        #[inline(always)]
+        fn transpose_f32(self, rows: &mut [f32x16]) {
+            transpose::v4_f32(self, rows);
+        }
+
+        #[inline(always)]
+        fn transpose_f64(self, rows: &mut [f64x8]) {
+            transpose::v4_f64(self, rows);
+        }
+
         #[inline(always)]
         fn bits_m32(self, mask: b16) -> u64 {
             u64::from(mask.0)
@@ -193,6 +253,65 @@ mod x86 {
         fn fence(self) {
             // SAFETY: SSE, which every x86-64 has.
             unsafe { _mm_sfence() }
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(self, at: *const T) {
+            // SAFETY: SSE, and a prefetch accepts any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+
+        #[inline(always)]
+        fn transpose_bits(self, rows: &mut [u64; 64]) {
+            // SAFETY: AVX-512F, and 64 words are eight vectors.
+            unsafe {
+                let at = rows.as_mut_ptr().cast::<__m512i>();
+                let mut x: [__m512i; 8] = core::array::from_fn(|i| at.add(i).read_unaligned());
+                exchange::<32>(&mut x, 4, 0x0000_0000_ffff_ffff);
+                exchange::<16>(&mut x, 2, 0x0000_ffff_0000_ffff);
+                exchange::<8>(&mut x, 1, 0x00ff_00ff_00ff_00ff);
+                // The last three rounds pair words of the same vector: a word keeps half its bits and takes the rest, moved
+                // up or down by 4, 2 or 1, from the word so far away.
+                let turn = |low: i64, width: i64, distance: usize| {
+                    let is_low = |i: usize| i & distance == 0;
+                    let words = |f: &dyn Fn(usize) -> i64| {
+                        let words: [i64; 8] = core::array::from_fn(f);
+                        words.as_ptr().cast::<__m512i>().read_unaligned()
+                    };
+                    let keep = words(&|i| if is_low(i) { low } else { !low });
+                    let left = words(&|i| if is_low(i) { width } else { 0 });
+                    (keep, left, words(&|i| if is_low(i) { 0 } else { width }))
+                };
+                let (four, two) = (turn(0x0f0f_0f0f_0f0f_0f0f, 4, 4), turn(0x3333_3333_3333_3333, 2, 2));
+                let one = turn(0x5555_5555_5555_5555, 1, 1);
+                for (i, x) in x.into_iter().enumerate() {
+                    let take = |x, p, (keep, left, right): (__m512i, __m512i, __m512i)| {
+                        let moved = _mm512_srlv_epi64(_mm512_sllv_epi64(p, left), right);
+                        _mm512_ternarylogic_epi64::<0xCA>(keep, x, moved)
+                    };
+                    let x = take(x, _mm512_shuffle_i64x2::<0b01_00_11_10>(x, x), four);
+                    let x = take(x, _mm512_permutex_epi64::<0b01_00_11_10>(x), two);
+                    let x = take(x, _mm512_shuffle_epi32::<0b01_00_11_10>(x), one);
+                    at.add(i).write_unaligned(x);
+                }
+            }
+        }
+    }
+
+    /// Exchanges the high `W` of every `2 W` bits of one vector with the low ones of the vector `distance` further on.
+    ///
+    /// # Safety
+    /// - The processor has AVX-512F.
+    #[inline(always)]
+    unsafe fn exchange<const W: u32>(x: &mut [__m512i; 8], distance: usize, low: i64) {
+        for i in (0..8).filter(|i| i & distance == 0) {
+            // SAFETY: AVX-512F by the contract above.
+            unsafe {
+                let both = _mm512_xor_si512(_mm512_srli_epi64::<W>(x[i]), x[i + distance]);
+                let swap = _mm512_and_si512(both, _mm512_set1_epi64(low));
+                x[i] = _mm512_xor_si512(x[i], _mm512_slli_epi64::<W>(swap));
+                x[i + distance] = _mm512_xor_si512(x[i + distance], swap);
+            }
         }
     }
 }

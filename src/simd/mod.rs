@@ -3,14 +3,18 @@
 //! Lowest floor of the crate: it knows vectors and bits, no matrices. A kernel is a type implementing [`Kernel`], written once
 //! against [`Lanes`] (what a level can do) and [`Real`] (f32 or f64), and run at a level with [`Level::run`].
 
+mod arccos;
 mod bits;
 mod lanes;
 mod level;
+pub mod peaks;
 mod popcount;
 mod real;
+mod transpose;
 
+pub use arccos::weighted_angles;
 pub use bits::transpose_bits_64;
 pub use lanes::Lanes;
 pub use level::{Kernel, Level};
-pub use popcount::Popcount;
+pub use popcount::{BitWord, CountBits, CountKernel, Counts, Popcount};
 pub use real::Real;

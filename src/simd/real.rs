@@ -32,6 +32,9 @@ pub trait Real:
     /// "f32" or "f64".
     const NAME: &'static str;
 
+    /// Coefficients of the arc cosine's polynomial, constant first, see [`super::weighted_angles`].
+    const ARC_COSINE: &'static [Self];
+
     /// One vector of a level.
     type Vector<S: Lanes>: Copy;
     /// The outcome of comparing two vectors.
@@ -76,6 +79,8 @@ pub trait Real:
     fn vdiv<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b + c`, rounded once where [`Lanes::FUSED`].
     fn vmul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// `c - a * b`, rounded once where [`Lanes::FUSED`].
+    fn vneg_mul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// Absolute value.
     fn vabs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// Larger of the two; for finite input.
@@ -94,6 +99,11 @@ pub trait Real:
     fn vbits<S: Lanes>(s: S, m: Self::Mask<S>) -> u64;
     /// Zeroes the lanes whose bit is clear; bits beyond the lanes are ignored.
     fn vkeep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S>;
+    /// Transposes the square whose rows are the given vectors, as many as there are lanes.
+    ///
+    /// # Panics
+    /// If the number of rows is not the number of lanes.
+    fn vtranspose<S: Lanes>(s: S, rows: &mut [Self::Vector<S>]);
 }
 
 mod sealed {
@@ -104,11 +114,12 @@ mod sealed {
 
 macro_rules! real {
     ($t:ident, $vector:ident, $mask:ident, $bits:ident, $keep:ident, $stream:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
-     $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident) => {
+     $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident, $neg:ident, $transpose:ident, $arccos:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const NAME: &'static str = stringify!($t);
+            const ARC_COSINE: &'static [Self] = &super::arccos::$arccos;
 
             type Vector<S: Lanes> = S::$vector;
             type Mask<S: Lanes> = S::$mask;
@@ -165,6 +176,15 @@ macro_rules! real {
                 if S::FUSED { s.$fma(a, b, c) } else { s.$add(s.$mul(a, b), c) }
             }
             #[inline(always)]
+            fn vneg_mul_add<S: Lanes>(
+                s: S,
+                a: Self::Vector<S>,
+                b: Self::Vector<S>,
+                c: Self::Vector<S>,
+            ) -> Self::Vector<S> {
+                if S::FUSED { s.$fma(s.$neg(a), b, c) } else { s.$sub(c, s.$mul(a, b)) }
+            }
+            #[inline(always)]
             fn vabs<S: Lanes>(s: S, a: Self::Vector<S>) -> Self::Vector<S> {
                 s.$abs(a)
             }
@@ -200,6 +220,10 @@ macro_rules! real {
             fn vkeep<S: Lanes>(s: S, bits: u64, v: Self::Vector<S>) -> Self::Vector<S> {
                 s.$keep(bits, v)
             }
+            #[inline(always)]
+            fn vtranspose<S: Lanes>(s: S, rows: &mut [Self::Vector<S>]) {
+                s.$transpose(rows)
+            }
         }
     };
 }
@@ -223,7 +247,10 @@ real!(
     sqrt_f32s,
     greater_than_or_equal_f32s,
     less_than_f32s,
-    select_f32s
+    select_f32s,
+    neg_f32s,
+    transpose_f32,
+    SINGLE
 );
 real!(
     f64,
@@ -244,5 +271,8 @@ real!(
     sqrt_f64s,
     greater_than_or_equal_f64s,
     less_than_f64s,
-    select_f64s
+    select_f64s,
+    neg_f64s,
+    transpose_f64,
+    DOUBLE
 );

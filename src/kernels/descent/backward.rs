@@ -1,7 +1,9 @@
 //! Backward pass: the gradient, or the weights updated with it as soon as each block is finished.
 
+use std::ops::Range;
+
 use super::optimizer::{Numbers, Optimizer, check_rate};
-use super::tile::{Broadcast, RowTile, accumulate, cover};
+use super::tile::{Broadcast, Part, RowTile, accumulate, blocks_per_task, cover};
 use super::{Workspace, check_buffers, scale};
 use crate::Result;
 use crate::kernels::panels::check_shape;
@@ -43,11 +45,13 @@ pub fn gradient_with<T: Real>(
     let pass = Pass::new(e, patterns, a, z, workspaces)?;
     gradient.expect_shape("the gradient", a.rows(), z.columns())?;
     let columns = z.columns();
+    let (blocks, group) = (a.blocks(), blocks_per_task::<T>(a.blocks(), columns + a.columns(), workspaces.len()));
     let out = Disjoint::new(gradient.lanes_mut());
-    for_each_task(a.blocks(), workspaces, |workspace, block| {
-        // SAFETY: each task takes the gradient of its own block of neurons.
-        let gradient = unsafe { out.piece(block * columns, columns) };
-        level.run(Block { pass, block, gradient, chunk: &mut workspace.chunk, update: None });
+    for_each_task(blocks.div_ceil(group), workspaces, |workspace, task| {
+        let blocks = task * group..(task * group + group).min(blocks);
+        // SAFETY: each task takes the gradient of its own blocks of neurons.
+        let gradient = unsafe { out.piece(blocks.start * columns, blocks.len() * columns) };
+        level.run(Blocks { pass, blocks, gradient, chunk: &mut workspace.chunk, update: None });
     });
     Ok(())
 }
@@ -96,16 +100,19 @@ pub fn update_with<T: Real>(
     let numbers = optimizer.begin(rate, decay);
     let state = optimizer.storage().map(|s| (s.len(), Disjoint::new(s)));
     let weights = Disjoint::new(w.lanes_mut());
-    for_each_task(a.blocks(), workspaces, |workspace, block| {
-        // SAFETY: each task takes the weights and the state of its own block of neurons.
+    let room = workspaces.iter().map(|w| w.sums.len()).min().unwrap_or(0) / columns.max(1);
+    let group = blocks_per_task::<T>(a.blocks(), columns + a.columns(), workspaces.len()).min(room.max(1));
+    let blocks = a.blocks();
+    for_each_task(blocks.div_ceil(group), workspaces, |workspace, task| {
+        let blocks = task * group..(task * group + group).min(blocks);
+        let (from, len) = (blocks.start * columns, blocks.len() * columns);
+        // SAFETY: each task takes the weights and the state of its own blocks of neurons.
         let (w, state) = unsafe {
-            let state = state
-                .each_ref()
-                .map(|(len, s)| if *len == 0 { s.piece(0, 0) } else { s.piece(block * columns, columns) });
-            (weights.piece(block * columns, columns), state)
+            let state = state.each_ref().map(|(all, s)| if *all == 0 { s.piece(0, 0) } else { s.piece(from, len) });
+            (weights.piece(from, len), state)
         };
-        let gradient = &mut workspace.sums[..columns];
-        level.run(Block { pass, block, gradient, chunk: &mut workspace.chunk, update: Some((numbers, w, state)) });
+        let gradient = &mut workspace.sums[..len];
+        level.run(Blocks { pass, blocks, gradient, chunk: &mut workspace.chunk, update: Some((numbers, w, state)) });
     });
     Ok(())
 }
@@ -129,75 +136,123 @@ impl<'a, T: Real> Pass<'a, T> {
     ) -> Result<Self> {
         e.expect_shape("the errors", z.rows(), a.columns())?;
         check_shape("the activation patterns", patterns.samples(), patterns.neurons(), z.rows(), a.rows())?;
-        check_buffers(workspaces, z.columns(), a.columns())?;
+        check_buffers(workspaces, z.columns())?;
         Ok(Self { e, patterns, a, z })
     }
 }
 
-/// The backward pass of one block of 64 neurons.
-struct Block<'a, T> {
+/// The backward pass of some blocks of 64 neurons.
+struct Blocks<'a, T> {
     pass: Pass<'a, T>,
-    block: usize,
+    blocks: Range<usize>,
     gradient: &'a mut [Lane64<T>],
     chunk: &'a mut [Lane64<T>],
     #[allow(clippy::type_complexity)] // weights and the three parts of the state
     update: Option<(Numbers<T>, &'a mut [Lane64<T>], [&'a mut [Lane64<T>]; 3])>,
 }
 
-impl<T: Real> Kernel for Block<'_, T> {
+impl<T: Real> Kernel for Blocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+        // As in the forward pass; with few inputs and outputs nothing goes through the buffer.
+        let few = if self.pass.z.columns() <= 4 { self.pass.a.columns() } else { 0 };
+        match (S::REGISTER_COUNT >= 32, few) {
+            (true, 1) => self.run_tiled::<S, 4, 4, 1>(s),
+            (true, 2) => self.run_tiled::<S, 4, 4, 2>(s),
+            (true, _) => self.run_tiled::<S, 4, 4, 0>(s),
+            (false, 1) => self.run_tiled::<S, 4, 2, 1>(s),
+            (false, 2) => self.run_tiled::<S, 4, 2, 2>(s),
+            (false, _) => self.run_tiled::<S, 6, 2, 0>(s),
+        }
     }
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Blocks<'_, T> {
     #[inline(always)]
-    fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
+    fn run_tiled<S: Lanes, const R: usize, const V: usize, const FEW: usize>(mut self, s: S) {
         let Pass { e, patterns, a, z } = self.pass;
-        let words = patterns.words_per_row();
+        let (columns, words) = (z.columns(), patterns.words_per_row());
         let group = V * T::lanes::<S>();
-        assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group) && self.gradient.len() == z.columns());
-        self.gradient.fill(Lane64([T::ZERO; PANEL]));
-        let signs = a.block(self.block);
+        assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group));
+        assert!(self.gradient.len() == self.blocks.len() * columns);
+        if z.blocks() == 0 {
+            self.gradient.fill(Lane64([T::ZERO; PANEL]));
+        }
+        // What an update will touch, to be fetched during the last samples.
+        let mut ahead = [std::ptr::null::<T>(); 4];
+        if let Some((_, w, [first, second, average])) = &self.update {
+            ahead =
+                [&**w, first, second, average].map(|m| if m.is_empty() { std::ptr::null() } else { m.as_ptr().cast() });
+        }
         for samples in 0..z.blocks() {
             let rows = z.rows_in(samples);
-            let mut bits = [0u64; PANEL];
-            for (j, bits) in bits[..rows].iter_mut().enumerate() {
-                *bits = patterns.words()[(samples * PANEL + j) * words + self.block];
-            }
-            for first_lane in (0..PANEL).step_by(group) {
-                // SAFETY: E has `outputs` columns of 64 samples in this block, A as many of 64 neurons, the chunk has room
-                // for 64 samples, Z and G have `inputs` columns; lanes first_lane .. first_lane + group exist in each.
-                unsafe {
-                    let spread = Spread::<T, S, V> {
-                        s,
-                        outputs: signs.len(),
-                        e: e.block(samples).as_ptr().cast(),
-                        a: signs.as_ptr().cast::<T>().add(first_lane),
-                        b: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
-                        bits: &bits,
-                        first_lane,
-                    };
-                    cover::<R>(rows, spread);
-                    let gather = Gather::<T, S, V> {
-                        s,
-                        rows,
-                        z: z.block(samples).as_ptr().cast(),
-                        b: self.chunk.as_ptr().cast::<T>().add(first_lane),
-                        g: self.gradient.as_mut_ptr().cast::<T>().add(first_lane),
-                    };
-                    cover::<R>(z.columns(), gather);
+            let last = samples + 1 == z.blocks();
+            let part = Part { first: samples == 0, scale: if last { scale::<T>(a.rows()) } else { T::ONE } };
+            for (n, block) in self.blocks.clone().enumerate() {
+                let signs = a.block(block);
+                let gradient = &mut self.gradient[n * columns..][..columns];
+                let mut bits = [0u64; PANEL];
+                for (j, bits) in bits[..rows].iter_mut().enumerate() {
+                    *bits = patterns.words()[(samples * PANEL + j) * words + block];
+                }
+                let mut next = [std::ptr::null(); 4];
+                if last {
+                    next = ahead.map(|m| if m.is_null() { m } else { m.wrapping_add(n * columns * PANEL) });
+                }
+                for first_lane in (0..PANEL).step_by(group) {
+                    // SAFETY: E has `outputs` columns of 64 samples in this block, A as many of 64 neurons, the chunk has
+                    // room for 64 samples, Z and G have `columns` columns; lanes first_lane .. first_lane + group exist in
+                    // each.
+                    unsafe {
+                        if FEW > 0 {
+                            let fold = Fold::<T, S, V, FEW> {
+                                s,
+                                rows,
+                                part,
+                                e: e.block(samples).as_ptr().cast(),
+                                a: signs.as_ptr().cast::<T>().add(first_lane),
+                                z: z.block(samples).as_ptr().cast(),
+                                g: gradient.as_mut_ptr().cast::<T>().add(first_lane),
+                                bits: &bits,
+                                first_lane,
+                            };
+                            cover::<R>(columns, fold);
+                            continue;
+                        }
+                        let spread = Spread::<T, S, V> {
+                            s,
+                            outputs: signs.len(),
+                            e: e.block(samples).as_ptr().cast(),
+                            a: signs.as_ptr().cast::<T>().add(first_lane),
+                            b: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
+                            bits: &bits,
+                            first_lane,
+                        };
+                        cover::<R>(rows, spread);
+                        let gather = Gather::<T, S, V> {
+                            s,
+                            rows,
+                            part,
+                            z: z.block(samples).as_ptr().cast(),
+                            b: self.chunk.as_ptr().cast::<T>().add(first_lane),
+                            g: gradient.as_mut_ptr().cast::<T>().add(first_lane),
+                            ahead: next.map(|m| if m.is_null() { m } else { m.wrapping_add(first_lane) }),
+                        };
+                        cover::<R>(columns, gather);
+                    }
+                }
+                if last && let Some((numbers, w, state)) = &mut self.update {
+                    let range = n * columns..(n + 1) * columns;
+                    let state = state.each_mut().map(|s| s.get_mut(range.clone()).unwrap_or_default());
+                    numbers.apply(s, &mut w[range.clone()], gradient, state);
                 }
             }
         }
-        let scale = scale::<T>(a.rows());
-        for x in self.gradient.iter_mut().flat_map(|lane| &mut lane.0) {
-            *x *= scale;
-        }
-        if let Some((numbers, w, state)) = self.update {
+        if z.blocks() == 0
+            && let Some((numbers, w, state)) = self.update
+        {
             numbers.apply(s, w, self.gradient, state);
         }
     }
@@ -238,31 +293,86 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Spread<'_, T, S, V> {
 struct Gather<T, S, const V: usize> {
     s: S,
     rows: usize,
+    part: Part<T>,
     z: *const T,
     b: *const T,
     g: *mut T,
+    /// Matrices of the shape of G that will be wanted next; null where there is none.
+    ahead: [*const T; 4],
 }
 
 impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
-        let (s, lanes) = (self.s, T::lanes::<S>());
-        let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
         // SAFETY: rows first .. first + R are inputs, see the caller.
         unsafe {
             let g = self.g.add(first * PANEL);
-            for r in 0..R {
-                for v in 0..V {
-                    acc[r][v] = T::vload(s, g.add(r * PANEL + v * lanes));
-                }
-            }
+            let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
+            self.part.load(self.s, g, &mut acc);
             let b = Broadcast { start: self.z.add(first * PANEL), row: PANEL, step: 1 };
-            accumulate(s, self.rows, b, self.b, &mut acc);
-            for r in 0..R {
-                for v in 0..V {
-                    T::vstore(s, g.add(r * PANEL + v * lanes), acc[r][v]);
+            accumulate(self.s, self.rows, b, self.b, &mut acc);
+            self.part.store(self.s, g, &acc);
+            for rows in self.ahead {
+                if !rows.is_null() {
+                    for r in first..first + R {
+                        for v in 0..V {
+                            self.s.prefetch(rows.wrapping_add(r * PANEL + v * T::lanes::<S>()));
+                        }
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Spread and Gather in one for few inputs and outputs: signs and sums stay in registers while all samples of a block go by.
+struct Fold<'a, T, S, const V: usize, const FEW: usize> {
+    s: S,
+    rows: usize,
+    part: Part<T>,
+    e: *const T,
+    a: *const T,
+    z: *const T,
+    g: *mut T,
+    bits: &'a [u64; PANEL],
+    first_lane: usize,
+}
+
+impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let (s, lanes) = (self.s, T::lanes::<S>());
+        let zero = T::vsplat(s, T::ZERO);
+        let (mut acc, mut signs) = ([[zero; V]; R], [[zero; V]; FEW]);
+        // SAFETY: rows first .. first + R are inputs, E and A have FEW columns, see the caller.
+        unsafe {
+            let (z, g) = (self.z.add(first * PANEL), self.g.add(first * PANEL));
+            for i in 0..FEW {
+                for v in 0..V {
+                    signs[i][v] = T::vload(s, self.a.add(i * PANEL + v * lanes));
+                }
+            }
+            self.part.load(s, g, &mut acc);
+            for j in 0..self.rows {
+                let word = self.bits[j] >> self.first_lane;
+                let mut back = [zero; V];
+                for i in 0..FEW {
+                    let error = T::vsplat(s, *self.e.add(i * PANEL + j));
+                    for v in 0..V {
+                        back[v] = T::vmul_add(s, error, signs[i][v], back[v]);
+                    }
+                }
+                for v in 0..V {
+                    back[v] = T::vkeep(s, word >> (v * lanes), back[v]);
+                }
+                for r in 0..R {
+                    let input = T::vsplat(s, *z.add(r * PANEL + j));
+                    for v in 0..V {
+                        acc[r][v] = T::vmul_add(s, input, back[v], acc[r][v]);
+                    }
+                }
+            }
+            self.part.store(s, g, &acc);
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::{Error, Result};
 pub struct Workspace<T> {
     /// A chunk of pre-activations or of back-propagated errors, 64 x 64.
     chunk: Vec<Lane64<T>>,
-    /// The gradient of one block of neurons, or the outputs of one block of samples.
+    /// The gradients of the blocks of neurons of one task.
     sums: Vec<Lane64<T>>,
 }
 
@@ -44,7 +44,8 @@ impl<T: Real> Workspace<T> {
     /// Buffers for networks with `inputs` inputs and `outputs` outputs.
     pub fn new(inputs: usize, outputs: usize) -> Self {
         let zero = Lane64([T::ZERO; PANEL]);
-        Self { chunk: vec![zero; PANEL], sums: vec![zero; inputs.max(outputs)] }
+        let blocks = tile::blocks_per_task::<T>(usize::MAX, inputs + outputs, 1);
+        Self { chunk: vec![zero; PANEL], sums: vec![zero; blocks * inputs] }
     }
 
     /// One set of buffers for each of `workers` workers.
@@ -67,8 +68,8 @@ fn scale<T: Real>(neurons: usize) -> T {
     T::from_f64(1.0 / (neurons as f64).sqrt())
 }
 
-fn check_buffers<T: Real>(workspaces: &[Workspace<T>], inputs: usize, outputs: usize) -> Result<()> {
-    if workspaces.is_empty() || workspaces.iter().any(|w| w.sums.len() < inputs.max(outputs)) {
+fn check_buffers<T: Real>(workspaces: &[Workspace<T>], inputs: usize) -> Result<()> {
+    if workspaces.is_empty() || workspaces.iter().any(|w| w.sums.len() < inputs) {
         return Err(Error::Setting {
             name: "the workspace",
             value: format!("{} buffers", workspaces.len()),

@@ -64,6 +64,8 @@ fn every_level_and_size_boundary_agrees_with_the_reference() {
         (63, 2, 64, 3),
         (64, 3, 63, 4),
         (65, 4, 65, 5),
+        (1100, 1, 70, 4),
+        (70, 2, 1100, 3),
         (130, 5, 127, 6),
         (70, 7, 200, 8),
         (66, 24, 130, 25),
@@ -75,20 +77,50 @@ fn every_level_and_size_boundary_agrees_with_the_reference() {
 }
 
 #[test]
-fn avx2_and_avx512_give_the_same_bits() {
-    if !(Level::V3.is_available() && Level::V4.is_available()) {
-        return;
+fn avx2_and_avx512_and_every_number_of_workers_give_the_same_bits() {
+    for (n, d, m, inputs) in [(130, 5, 200, 6), (1100, 1, 70, 2), (70, 2, 1100, 3), (600, 24, 600, 25)] {
+        let [z, w, a, e] = case::<f32>(n, d, m, inputs).map(|m| Panels::from_matrix("test", m.as_ref()).unwrap());
+        let mut first = None;
+        for level in [Level::V3, Level::V4].into_iter().filter(|l| l.is_available()) {
+            for workers in [1, 2, 5] {
+                let mut workspaces = Workspace::for_workers(workers, inputs, d);
+                let (mut u, mut g, mut w_next) = (Panels::zeros(n, d), Panels::zeros(m, inputs), w.clone());
+                let mut patterns = ActivationPatterns::zeros(n, m);
+                let layers = Layers { w: &w, a: &a };
+                forward_with(level, &mut u, Some(&mut patterns), layers, &z, &mut workspaces).unwrap();
+                gradient_with(level, &mut g, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+                let mut optimizer = Optimizer::new(Rule::ADAM, &w, true).unwrap();
+                let (numbers, w) = ((0.1, 0.9), &mut w_next);
+                update_with(level, w, &mut optimizer, numbers, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+                let average = optimizer.average().unwrap().clone();
+                let found = (u, g, w_next, average, patterns);
+                let first = first.get_or_insert_with(|| found.clone());
+                assert!(*first == found, "{level}, {workers} workers, N {n} d {d} m {m} D {inputs}");
+            }
+        }
     }
-    let [z, w, a, e] = case::<f32>(130, 5, 200, 6).map(|m| Panels::from_matrix("test", m.as_ref()).unwrap());
-    let results = [Level::V3, Level::V4].map(|level| {
-        let mut workspaces = Workspace::for_workers(2, 6, 5);
-        let (mut u, mut g) = (Panels::zeros(130, 5), Panels::zeros(200, 6));
-        let mut patterns = ActivationPatterns::zeros(130, 200);
-        forward_with(level, &mut u, Some(&mut patterns), Layers { w: &w, a: &a }, &z, &mut workspaces).unwrap();
-        gradient_with(level, &mut g, &e, &patterns, &a, &z, &mut workspaces).unwrap();
-        (u, g)
-    });
-    assert_eq!(results[0], results[1]);
+}
+
+#[test]
+fn no_samples_give_no_gradient_and_no_neurons_give_no_output() {
+    for level in Level::available() {
+        let [z, w, a, e] = case::<f64>(0, 2, 65, 3).map(|m| Panels::from_matrix("test", m.as_ref()).unwrap());
+        let mut workspaces = Workspace::for_workers(2, 3, 2);
+        let patterns = ActivationPatterns::zeros(0, 65);
+        let mut gradient = w.clone();
+        gradient_with(level, &mut gradient, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+        assert_eq!(gradient, Panels::zeros(65, 3));
+        let mut moved = w.clone();
+        let mut optimizer = Optimizer::new(Rule::ADAM, &w, true).unwrap();
+        let numbers = (0.1, 0.9);
+        update_with(level, &mut moved, &mut optimizer, numbers, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+        assert_eq!(moved, w);
+
+        let [z, w, a, mut outputs] = case::<f64>(70, 2, 0, 3).map(|m| Panels::from_matrix("test", m.as_ref()).unwrap());
+        assert_eq!(w.rows(), 0);
+        forward_with(level, &mut outputs, None, Layers { w: &w, a: &a }, &z, &mut workspaces).unwrap();
+        assert_eq!(outputs, Panels::zeros(70, 2));
+    }
 }
 
 #[test]

@@ -59,26 +59,93 @@ pub(super) trait RowTile {
     unsafe fn tile<const R: usize>(&mut self, first: usize);
 }
 
-/// Covers rows `0..rows` with tiles of `R` (at most 6) rows and one smaller tile for the rest.
+/// Covers rows `0..rows` with tiles of at most `MOST` (itself at most 6) rows, as few as possible and as equal as possible: 25 rows
+/// in tiles of four are 4 + 4 + 4 + 4 + 3 + 3 + 3, because a tile of one row would wait for its own loads.
 ///
 /// # Safety
 /// - Rows `0..rows` exist.
 #[inline(always)]
-pub(super) unsafe fn cover<const R: usize>(rows: usize, mut op: impl RowTile) {
-    let whole = rows / R * R;
-    // SAFETY: every tile lies within 0..rows.
-    unsafe {
-        for first in (0..whole).step_by(R) {
-            op.tile::<R>(first);
+pub(super) unsafe fn cover<const MOST: usize>(rows: usize, mut op: impl RowTile) {
+    let tiles = rows.div_ceil(MOST);
+    if tiles == 0 {
+        return;
+    }
+    let (height, higher) = (rows / tiles, rows % tiles);
+    let mut first = 0;
+    for tile in 0..tiles {
+        let height = height + usize::from(tile < higher);
+        // SAFETY: the heights add up to `rows`.
+        unsafe {
+            match height {
+                1 => op.tile::<1>(first),
+                2 => op.tile::<2>(first),
+                3 => op.tile::<3>(first),
+                4 => op.tile::<4>(first),
+                5 if MOST >= 5 => op.tile::<5>(first),
+                6 if MOST >= 6 => op.tile::<6>(first),
+                _ => unreachable!("no tile is higher"),
+            }
         }
-        match rows - whole {
-            0 => {}
-            1 => op.tile::<1>(whole),
-            2 => op.tile::<2>(whole),
-            3 => op.tile::<3>(whole),
-            4 => op.tile::<4>(whole),
-            5 => op.tile::<5>(whole),
-            _ => unreachable!("tiles have at most six rows"),
+        first += height;
+    }
+}
+
+/// Which part of a long sum a tile computes, so that nothing need be zeroed before or scaled after.
+#[derive(Clone, Copy)]
+pub(super) struct Part<T> {
+    /// The sum begins here: what the memory held does not count.
+    pub first: bool,
+    /// What the sum is multiplied by: 1 until it ends here.
+    pub scale: T,
+}
+
+impl<T: Real> Part<T> {
+    /// Sets the accumulators, all zero, to what the sums at `sums`, 64 to a row, have come to.
+    ///
+    /// # Safety
+    /// - `R` rows of `V` vectors are readable at `sums`.
+    #[inline(always)]
+    pub unsafe fn load<S: Lanes, const R: usize, const V: usize>(
+        self,
+        s: S,
+        sums: *const T,
+        acc: &mut [[T::Vector<S>; V]; R],
+    ) {
+        if !self.first {
+            for r in 0..R {
+                for v in 0..V {
+                    // SAFETY: readable by the contract above.
+                    acc[r][v] = unsafe { T::vload(s, sums.add(r * PANEL + v * T::lanes::<S>())) };
+                }
+            }
         }
     }
+
+    /// Puts the accumulators back, finished where the sum ends.
+    ///
+    /// # Safety
+    /// - `R` rows of `V` vectors are writable at `sums`.
+    #[inline(always)]
+    pub unsafe fn store<S: Lanes, const R: usize, const V: usize>(
+        self,
+        s: S,
+        sums: *mut T,
+        acc: &[[T::Vector<S>; V]; R],
+    ) {
+        let scale = T::vsplat(s, self.scale);
+        for r in 0..R {
+            for v in 0..V {
+                // SAFETY: writable by the contract above.
+                unsafe { T::vstore(s, sums.add(r * PANEL + v * T::lanes::<S>()), T::vmul(s, acc[r][v], scale)) };
+            }
+        }
+    }
+}
+
+/// How many neighbouring blocks of 64 rows one task takes, so that what it streams past them (64 rows of `columns` columns per
+/// chunk) is fetched from beyond the second-level cache once for all of them: as many as keep a quarter of a megabyte of their
+/// own there, at most eight, and few enough that every worker has at least four tasks.
+pub(super) fn blocks_per_task<T>(blocks: usize, columns: usize, workers: usize) -> usize {
+    let fit = (256 << 10) / (columns.max(1) * PANEL * size_of::<T>());
+    fit.min(8).min(blocks / (4 * workers)).max(1)
 }

@@ -4,11 +4,14 @@
 //! Gram matrices go into caller memory ([`gram_into`], [`gram_lower_into`], [`gram_rows_into`], [`cross_gram_into`]) or an
 //! owned [`GramMatrix`]; [`KernelProduct`] applies the kernel without ever forming it. Samples are rows, with any strides.
 
+mod cache;
 mod dense;
 mod owned;
 mod product;
 pub mod reference;
 mod samples;
+mod store;
+mod tile;
 
 pub use dense::{
     cross_gram_into, cross_gram_with, gram_into, gram_lower_into, gram_lower_with, gram_rows_into, gram_rows_with,

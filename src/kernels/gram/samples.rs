@@ -1,24 +1,215 @@
-//! Norms of the samples.
+//! Samples made ready for the kernel: unit vectors in panels, with their lengths beside them.
 
-use faer::MatRef;
+use faer::{MatRef, Par};
 
 use crate::kernels::panels::check_shape;
-use crate::simd::Real;
+use crate::kernels::{Disjoint, Lane64, PANEL, for_each_task, workers};
+use crate::simd::{Kernel, Lanes, Level, Real};
 use crate::{Error, Result};
+
+/// Unit vectors along N samples of dimension D in blocks of 64 samples; a block stores its D columns one after the other, each
+/// as 64 consecutive values. The last block is padded with zero vectors.
+#[derive(Debug, Clone)]
+pub(super) struct Samples<T> {
+    count: usize,
+    dimension: usize,
+    units: Vec<Lane64<T>>,
+    half_norms: Vec<Lane64<T>>,
+    diagonal: Vec<Lane64<T>>,
+}
+
+/// One block of [`Samples`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block<'a, T> {
+    /// D columns of unit vectors.
+    pub units: &'a [Lane64<T>],
+    /// Half the norm of each sample.
+    pub half_norms: &'a Lane64<T>,
+    /// K of each sample with itself.
+    pub diagonal: &'a Lane64<T>,
+    /// Samples that are not padding.
+    pub count: usize,
+}
+
+impl<T: Real> Samples<T> {
+    /// Reads the rows of `z`, any strides; `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for a NaN or an infinity, [`Error::Setting`] if a norm is beyond the type's range,
+    /// [`Error::Memory`] if there is no room.
+    pub fn new(level: Level, what: &'static str, z: MatRef<'_, T>, par: Par) -> Result<Self> {
+        let (count, dimension) = z.shape();
+        let blocks = count.div_ceil(PANEL);
+        let mut units = zeros(blocks.checked_mul(dimension), blocks as u128 * dimension as u128)?;
+        let mut half_norms = zeros(Some(blocks), blocks as u128)?;
+        let mut diagonal = zeros(Some(blocks), blocks as u128)?;
+        {
+            let (units, half_norms) = (Disjoint::new(&mut units), Disjoint::new(&mut half_norms));
+            let diagonal = Disjoint::new(&mut diagonal);
+            // Sharing out less than a few hundred samples costs more than it gains.
+            let mut buffers = vec![Rows::new(); workers(par).min(blocks.div_ceil(8)).max(1)];
+            for_each_task(blocks, &mut buffers, |rows, block| {
+                let first = block * PANEL;
+                let z = z.subrows(first, (count - first).min(PANEL));
+                // SAFETY: each task takes its own block.
+                let (units, half_norms, diagonal) = unsafe {
+                    let units = units.piece(block * dimension, dimension);
+                    (units, &mut half_norms.piece(block, 1)[0], &mut diagonal.piece(block, 1)[0])
+                };
+                level.run(Prepare { z, rows, units, half_norms, diagonal });
+            });
+        }
+        let samples = Self { count, dimension, units, half_norms, diagonal };
+        samples.check_finite(what, z)?;
+        Ok(samples)
+    }
+
+    /// The samples' lengths are finite unless one of their entries is not, or the length is beyond the type.
+    fn check_finite(&self, what: &'static str, z: MatRef<'_, T>) -> Result<()> {
+        let lengths = self.half_norms.iter().flat_map(|lane| &lane.0).take(self.count);
+        let Some(row) = lengths.into_iter().position(|x| !x.finite()) else {
+            return Ok(());
+        };
+        check_finite(what, z)?;
+        let value = format!("beyond the range of {} for sample {row} (counted from 0)", T::NAME);
+        Err(Error::Setting { name: "the norm", value, requirement: "it must be finite; scale the samples down" })
+    }
+
+    /// Number of samples N.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Number of blocks of 64 samples.
+    pub fn blocks(&self) -> usize {
+        self.half_norms.len()
+    }
+
+    /// Block `block`.
+    pub fn block(&self, block: usize) -> Block<'_, T> {
+        Block {
+            units: &self.units[block * self.dimension..(block + 1) * self.dimension],
+            half_norms: &self.half_norms[block],
+            diagonal: &self.diagonal[block],
+            count: (self.count - block * PANEL).min(PANEL),
+        }
+    }
+}
+
+fn zeros<T: Real>(len: Option<usize>, lanes: u128) -> Result<Vec<Lane64<T>>> {
+    let bytes = lanes.saturating_mul(size_of::<Lane64<T>>() as u128);
+    let refused = Error::Memory { what: "the copy of the samples", bytes };
+    let mut lanes = Vec::new();
+    let len = len.ok_or_else(|| refused.clone())?;
+    lanes.try_reserve_exact(len).map_err(|_| refused)?;
+    lanes.resize(len, Lane64([T::ZERO; PANEL]));
+    Ok(lanes)
+}
+
+/// 64 numbers about 64 rows.
+#[derive(Clone)]
+struct Rows {
+    /// A power of two that brings the largest entry near 1.
+    scale: [f64; PANEL],
+    /// Sum of the squares of the scaled entries.
+    squares: [f64; PANEL],
+}
+
+impl Rows {
+    fn new() -> Self {
+        Self { scale: [1.0; PANEL], squares: [0.0; PANEL] }
+    }
+
+    /// Measures the rows of `z`, at most 64.
+    #[inline(always)]
+    fn measure<T: Real>(&mut self, z: MatRef<'_, T>) {
+        self.scale = [1.0; PANEL];
+        self.squares = [0.0; PANEL];
+        if size_of::<T>() == size_of::<f64>() {
+            // Squares of f32 are always representable in f64; those of f64 are not.
+            let mut largest = [0.0f64; PANEL];
+            each_column(z, |_, column| {
+                for (m, x) in largest.iter_mut().zip(column) {
+                    *m = m.max(x.abs());
+                }
+            });
+            for (scale, m) in self.scale.iter_mut().zip(largest) {
+                let exponent = (m.to_bits() >> 52) as i64 - 1023;
+                *scale = f64::from_bits(((1023 - exponent.clamp(-1000, 1000)) as u64) << 52);
+            }
+        }
+        each_column(z, |_, column| {
+            for ((sum, x), scale) in self.squares.iter_mut().zip(column).zip(&self.scale) {
+                let x = x * scale;
+                *sum += x * x;
+            }
+        });
+    }
+}
+
+/// Calls `f` with the number and the entries of each column of `z` (at most 64 rows), filled up with zeros.
+#[inline(always)]
+fn each_column<T: Real>(z: MatRef<'_, T>, mut f: impl FnMut(usize, &[f64; PANEL])) {
+    let (rows, stride) = (z.nrows(), z.row_stride());
+    assert!(rows <= PANEL);
+    let mut column = [0.0; PANEL];
+    for k in 0..z.ncols() {
+        if stride == 1 && rows == PANEL {
+            // SAFETY: the column has 64 entries, one after the other.
+            let entries = unsafe { &*z.ptr_at(0, k).cast::<[T; PANEL]>() };
+            for (x, entry) in column.iter_mut().zip(entries) {
+                *x = entry.to_f64();
+            }
+        } else {
+            for (i, x) in column[..rows].iter_mut().enumerate() {
+                // SAFETY: row i and column k exist.
+                *x = unsafe { z.get_unchecked(i, k) }.to_f64();
+            }
+        }
+        f(k, &column);
+    }
+}
+
+/// Fills one block.
+struct Prepare<'a, T> {
+    z: MatRef<'a, T>,
+    rows: &'a mut Rows,
+    units: &'a mut [Lane64<T>],
+    half_norms: &'a mut Lane64<T>,
+    diagonal: &'a mut Lane64<T>,
+}
+
+impl<T: Real> Kernel for Prepare<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, _: S) {
+        let Self { z, rows, units, half_norms, diagonal } = self;
+        rows.measure(z);
+        let mut length = [1.0; PANEL];
+        for i in 0..PANEL {
+            let (squares, scale) = (rows.squares[i], rows.scale[i]);
+            let norm = squares.sqrt();
+            half_norms.0[i] = T::from_f64(0.5 * norm / scale);
+            diagonal.0[i] = T::from_f64(0.5 * squares / scale / scale);
+            // A zero vector stays zero.
+            length[i] = if norm > 0.0 { norm } else { 1.0 };
+        }
+        each_column(z, |k, column| {
+            let unit = &mut units[k].0;
+            for i in 0..PANEL {
+                unit[i] = T::from_f64(column[i] * rows.scale[i] / length[i]);
+            }
+        });
+    }
+}
 
 /// Euclidean norms of the rows of `z` (N x D) into `out` (N entries), computed in f64 without overflow or underflow.
 ///
 /// # Errors
 /// [`Error::Shape`] if `out` has another length, [`Error::NotFinite`] if `z` holds a NaN or an infinity.
 pub fn row_norms_into<T: Real>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
-    check_shape("the output", out.len(), 1, z.nrows(), 1)?;
-    check_finite("the samples", z)?;
-    for (i, out) in out.iter_mut().enumerate() {
-        let row: Vec<f64> = (0..z.ncols()).map(|k| z[(i, k)].to_f64()).collect();
-        let size = row.iter().fold(0.0, |m: f64, x| m.max(x.abs())).max(f64::MIN_POSITIVE);
-        *out = T::from_f64(size * row.iter().map(|x| (x / size).powi(2)).sum::<f64>().sqrt());
-    }
-    Ok(())
+    measure_into(out, z, |squares, scale| squares.sqrt() / scale)
 }
 
 /// The diagonal K(z, z) = |z|^2 / 2 of the Gram matrix of the rows of `z` (N x D) into `out` (N entries).
@@ -26,18 +217,26 @@ pub fn row_norms_into<T: Real>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
 /// # Errors
 /// As for [`row_norms_into`].
 pub fn diagonal_into<T: Real>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
+    measure_into(out, z, |squares, scale| 0.5 * squares / scale / scale)
+}
+
+fn measure_into<T: Real>(out: &mut [T], z: MatRef<'_, T>, value: impl Fn(f64, f64) -> f64) -> Result<()> {
     check_shape("the output", out.len(), 1, z.nrows(), 1)?;
     check_finite("the samples", z)?;
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = T::from_f64((0..z.ncols()).map(|k| z[(i, k)].to_f64().powi(2)).sum::<f64>() / 2.0);
+    let mut rows = Rows::new();
+    for (block, out) in out.chunks_mut(PANEL).enumerate() {
+        rows.measure(z.subrows(block * PANEL, out.len()));
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = T::from_f64(value(rows.squares[i], rows.scale[i]));
+        }
     }
     Ok(())
 }
 
 /// [`Error::NotFinite`] if there is a NaN or an infinity.
 pub(super) fn check_finite<T: Real>(what: &'static str, z: MatRef<'_, T>) -> Result<()> {
-    for row in 0..z.nrows() {
-        for column in 0..z.ncols() {
+    for column in 0..z.ncols() {
+        for row in 0..z.nrows() {
             if !z[(row, column)].finite() {
                 return Err(Error::NotFinite { what, row, column });
             }

@@ -2,6 +2,8 @@
 
 use super::ActivationPatterns;
 use crate::Result;
+use crate::kernels::PANEL;
+use crate::simd::{Kernel, Lanes, Level, Popcount, transpose_bits_64};
 
 impl ActivationPatterns {
     /// Number of neurons active on a sample.
@@ -9,7 +11,7 @@ impl ActivationPatterns {
     /// # Panics
     /// If there is no such sample.
     pub fn count_row(&self, sample: usize) -> usize {
-        self.row(sample).iter().map(|word| word.count_ones() as usize).sum()
+        Popcount::current().ones(self.row(sample)) as usize
     }
 
     /// Number of samples on which a neuron is active.
@@ -22,7 +24,12 @@ impl ActivationPatterns {
 
     /// For every neuron, the number of samples on which it is active.
     pub fn count_neurons(&self) -> Vec<usize> {
-        (0..self.neurons).map(|r| self.count_neuron(r)).collect()
+        let mut counts = vec![0; self.words_per_row() * 64];
+        if self.neurons > 0 {
+            Level::current().run(CountNeurons { patterns: self, counts: &mut counts });
+        }
+        counts.truncate(self.neurons);
+        counts
     }
 
     /// The share of active bits among all; 0 where there are none.
@@ -30,8 +37,7 @@ impl ActivationPatterns {
         if self.samples == 0 || self.neurons == 0 {
             return 0.0;
         }
-        let active: u64 = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
-        active as f64 / self.samples as f64 / self.neurons as f64
+        Popcount::current().ones(&self.words) as f64 / self.samples as f64 / self.neurons as f64
     }
 
     /// Number of bits in which two sets of patterns differ.
@@ -40,7 +46,7 @@ impl ActivationPatterns {
     /// [`crate::Error::Shape`] if the sets have different shapes.
     pub fn hamming(&self, other: &Self) -> Result<u64> {
         self.expect_same_shape(other)?;
-        Ok(self.words.iter().zip(&other.words).map(|(a, b)| u64::from((a ^ b).count_ones())).sum())
+        Ok(Popcount::current().differing(&self.words, &other.words))
     }
 
     /// For every sample, the number of neurons in which two sets of patterns differ.
@@ -49,8 +55,8 @@ impl ActivationPatterns {
     /// [`crate::Error::Shape`] if the sets have different shapes.
     pub fn hamming_rows(&self, other: &Self) -> Result<Vec<u64>> {
         self.expect_same_shape(other)?;
-        let row = |j| self.row(j).iter().zip(other.row(j)).map(|(a, b)| u64::from((a ^ b).count_ones())).sum();
-        Ok((0..self.samples).map(row).collect())
+        let count = Popcount::current();
+        Ok((0..self.samples).map(|j| count.differing(self.row(j), other.row(j))).collect())
     }
 
     /// Adds to these patterns the bits in which `now` differs from `start`.
@@ -67,5 +73,32 @@ impl ActivationPatterns {
             *seen |= start ^ now;
         }
         Ok(())
+    }
+}
+
+/// Adds up the bits of every neuron: 64 samples at a time their bits by neuron are one word to be counted.
+struct CountNeurons<'a> {
+    patterns: &'a ActivationPatterns,
+    counts: &'a mut [usize],
+}
+
+impl Kernel for CountNeurons<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, _: S) {
+        let words = self.patterns.words_per_row();
+        for rows in self.patterns.words().chunks(PANEL * words) {
+            for (word, counts) in self.counts.chunks_exact_mut(64).enumerate() {
+                let mut bits = [0; 64];
+                for (bits, row) in bits.iter_mut().zip(rows.chunks_exact(words)) {
+                    *bits = row[word];
+                }
+                transpose_bits_64(&mut bits);
+                for (count, bits) in counts.iter_mut().zip(bits) {
+                    *count += bits.count_ones() as usize;
+                }
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use faer::Par;
 
 use super::ActivationPatterns;
 use crate::Result;
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task, workers};
 use crate::simd::{Kernel, Lanes, Level, Real, transpose_bits_64};
 
@@ -116,28 +117,14 @@ unsafe fn signs<T: Real, S: Lanes, const R: usize, const V: usize>(
     w: *const T,
     z: *const T,
 ) -> [u64; R] {
-    let lanes = T::lanes::<S>();
     let zero = T::vsplat(s, T::ZERO);
     let mut acc = [[zero; V]; R];
-    for k in 0..inputs {
-        // SAFETY: readable by the contract above.
-        unsafe {
-            let mut zs = [zero; V];
-            for v in 0..V {
-                zs[v] = T::vload(s, z.add(k * PANEL + v * lanes));
-            }
-            for r in 0..R {
-                let c = T::vsplat(s, *w.add(k * PANEL + r));
-                for v in 0..V {
-                    acc[r][v] = T::vmul_add(s, c, zs[v], acc[r][v]);
-                }
-            }
-        }
-    }
+    // SAFETY: readable by the contract above.
+    unsafe { accumulate(s, inputs, Broadcast { start: w, row: 1, step: PANEL }, z, &mut acc) };
     let mut bits = [0; R];
     for r in 0..R {
         for v in 0..V {
-            bits[r] |= T::vbits(s, T::vge(s, acc[r][v], zero)) << (v * lanes);
+            bits[r] |= T::vbits(s, T::vge(s, acc[r][v], zero)) << (v * T::lanes::<S>());
         }
     }
     bits

@@ -14,11 +14,15 @@
 //! [`block_into`] gives one block, [`full_into`] all of them, [`product_into`] multiplies by the whole matrix without forming
 //! it, and [`drift`] measures how far the kernel moved, also without forming it.
 
+mod bits;
 mod block;
 mod drift;
 mod full;
+mod gram;
+mod group;
 mod product;
 pub mod reference;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +31,14 @@ pub use drift::{Drift, drift, drift_with};
 pub use full::{full_into, full_with, symmetric_full_into, symmetric_full_with};
 pub use product::{ProductWorkspace, product_into, product_with};
 
-use super::Panels;
+use faer::Par;
+
+use self::bits::Order;
+use self::group::Group;
 use super::panels::check_shape;
 use super::patterns::ActivationPatterns;
-use crate::simd::Real;
+use super::{Lane64, PANEL, Panels, workers};
+use crate::simd::{BitWord, Counts, Real};
 use crate::{Error, Result};
 
 /// One set of samples as the tangent kernel sees it.
@@ -56,15 +64,52 @@ impl<'a, T: Real> Features<'a, T> {
 }
 
 /// Buffers of the tangent kernel: made empty, grown by the calls, kept between them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Workspace<T> {
-    unused: Vec<T>,
+    /// Arranged patterns of the lines and of the lanes of the output.
+    lines: Vec<BitWord>,
+    lanes: Vec<BitWord>,
+    order: Order,
+    /// Bits of 64 samples for every neuron, one buffer for each worker.
+    scratch: Vec<Vec<u64>>,
+    workers: Vec<Worker<T>>,
+    /// Bits of the lanes by neuron, and the signs of every neuron; for all blocks at once.
+    by_neuron: Vec<u64>,
+    signs: Vec<u64>,
+}
+
+/// Buffers of one worker.
+#[derive(Debug, Clone)]
+struct Worker<T> {
+    /// A tile and its transpose.
+    tiles: Vec<Lane64<T>>,
+    /// The counts of a tile, four lines at a time.
+    counts: Vec<Counts>,
+    group: Group,
 }
 
 impl<T: Real> Workspace<T> {
     /// Empty buffers.
     pub fn new() -> Self {
-        Self { unused: Vec::new() }
+        Self {
+            lines: Vec::new(),
+            lanes: Vec::new(),
+            order: Order::default(),
+            scratch: Vec::new(),
+            workers: Vec::new(),
+            by_neuron: Vec::new(),
+            signs: Vec::new(),
+        }
+    }
+
+    /// Makes room for as many workers as `par` asks for, no more and no fewer.
+    fn reserve(&mut self, par: Par) {
+        self.scratch.resize(workers(par), Vec::new());
+        self.workers.resize_with(workers(par), || Worker {
+            tiles: vec![Lane64([T::ZERO; PANEL]); 2 * PANEL],
+            counts: vec![Counts([[0; PANEL]; 4]); PANEL / 4],
+            group: Group::default(),
+        });
     }
 }
 

@@ -64,7 +64,7 @@ fn difference<T: Real>(found: MatRef<'_, T>, expected: &Mat<f64>) -> f64 {
 }
 
 /// Shapes: samples of both sets, neurons, inputs, outputs.
-const SHAPES: [[usize; 5]; 12] = [
+const SHAPES: [[usize; 5]; 16] = [
     [1, 1, 1, 1, 1],
     [1, 2, 65, 2, 2],
     [2, 1, 31, 3, 1],
@@ -77,6 +77,10 @@ const SHAPES: [[usize; 5]; 12] = [
     [70, 130, 700, 2, 2],
     [131, 40, 129, 7, 5],
     [33, 80, 1025, 25, 3],
+    [1, 1, 1, 1, 8],
+    [9, 5, 70, 3, 66],
+    [40, 70, 100, 2, 9],
+    [64, 33, 65, 4, 12],
 ];
 
 fn check_blocks<T: Real>(tolerance: f64) {

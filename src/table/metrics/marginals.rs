@@ -15,7 +15,8 @@ const MOST_WHOLE_BINS: usize = 60;
 pub struct Marginal {
     /// The column.
     pub name: String,
-    /// Bin edges of a numerical column, one more than bins; empty for a categorical one. The outer bins also hold what
+    /// Bin edges of a numerical column, one more than bins; empty for a categorical one. The
+    /// bins of a skewed column are even in the signed square root. The outer bins also hold what
     /// lies beyond them, which is less than 1 % of the training rows on either side.
     pub edges: Vec<f64>,
     /// Levels of a categorical column, one per bin; empty for a numerical one.
@@ -115,7 +116,13 @@ fn number_marginal(column: &ColumnSchema, train: &[f64], synthetic: &[f64]) -> M
         let (first, last) = (low.floor(), high.ceil());
         (0..=(last - first) as usize + 1).map(|step| first - 0.5 + step as f64).collect()
     } else {
-        (0..=BINS).map(|step| low + (high - low) * step as f64 / BINS as f64).collect()
+        // Of a skewed column, most of which would fall into one or two even bins, the bins are even in the square root.
+        let middle = (quantile(&ordered, 0.5) - low) / (high - low);
+        let skewed = !(0.2..=0.8).contains(&middle);
+        let root = |value: f64| if skewed { value.abs().sqrt().copysign(value) } else { value };
+        let value = |root: f64| if skewed { (root * root).copysign(root) } else { root };
+        let (first, last) = (root(low), root(high));
+        (0..=BINS).map(|step| value(first + (last - first) * step as f64 / BINS as f64)).collect()
     };
     let bins = edges.len() - 1;
     let bin = |value: &f64| edges[1..bins].partition_point(|edge| edge <= value);

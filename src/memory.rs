@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::{Error, Result};
+
 /// Bytes that programs can still be given, where the system says so: the smaller of what is free or can be freed at once and
 /// what is left of the limit of the control group (a container's memory).
 pub fn available() -> Option<u64> {
@@ -11,6 +13,15 @@ pub fn available() -> Option<u64> {
         (Some(free), Some(left)) => Some(free.min(left)),
         (free, left) => free.or(left),
     }
+}
+
+/// Checks that `bytes` more can be had; where the system does not say, that they can be addressed.
+///
+/// # Errors
+/// [`Error::Memory`], naming `what` would be too large.
+pub fn check(what: &'static str, bytes: u128) -> Result<()> {
+    let free = available().map_or(isize::MAX as u128, u128::from);
+    if bytes > free { Err(Error::Memory { what, bytes }) } else { Ok(()) }
 }
 
 /// Bytes of memory there are, where the system says so, again bounded by the control group.

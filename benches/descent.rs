@@ -1,0 +1,190 @@
+//! One gradient-descent step, forward and backward: plain loops, matrix products of `faer`, and the fused kernels at every level.
+//!
+//! The answers of the three are compared before anything is timed. `naive` and `faer` know no level; they stand in each group so
+//! that a group can be read alone. All run on one thread, into memory that has been touched.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use ntk_score::kernels::Panels;
+use ntk_score::kernels::descent::{self, Layers, Optimizer, Rule, Workspace, forward_with, gradient_with, update_with};
+use ntk_score::kernels::patterns::ActivationPatterns;
+use ntk_score::simd::Level;
+
+/// Samples, inputs, neurons, outputs.
+const SHAPES: [(usize, usize, usize, usize); 4] =
+    [(256, 3, 1024, 2), (256, 25, 1024, 24), (512, 94, 512, 93), (512, 188, 512, 93)];
+/// Small enough that the weights stay what they are however often a step is repeated.
+const RATE: f64 = 1e-12;
+
+fn values(rows: usize, columns: usize, seed: u64) -> Mat<f32> {
+    let mut state = seed;
+    Mat::from_fn(rows, columns, |_, _| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    })
+}
+
+/// The problem: samples, weights, signs, labels.
+struct Problem {
+    z: Mat<f32>,
+    w: Mat<f32>,
+    a: Mat<f32>,
+    y: Mat<f32>,
+}
+
+impl Problem {
+    fn new((n, inputs, m, d): (usize, usize, usize, usize)) -> Self {
+        let signs = values(m, d, 3);
+        let a = Mat::from_fn(m, d, |r, i| signs[(r, i)].signum());
+        Self { z: values(n, inputs, 1), w: values(m, inputs, 2), a, y: values(n, d, 4) }
+    }
+}
+
+/// The gradient in plain loops.
+fn naive(p: &Problem) -> Mat<f64> {
+    let (outputs, patterns) = descent::reference::forward(p.w.as_ref(), p.a.as_ref(), p.z.as_ref());
+    let e = Mat::from_fn(p.y.nrows(), p.y.ncols(), |j, i| (outputs[(j, i)] - f64::from(p.y[(j, i)])) as f32);
+    descent::reference::gradient(e.as_ref(), &patterns, p.a.as_ref(), p.z.as_ref())
+}
+
+/// The step by matrix products, with the N x m matrices that it needs.
+struct Unfused {
+    pre_activations: Mat<f32>,
+    back: Mat<f32>,
+    outputs: Mat<f32>,
+    gradient: Mat<f32>,
+}
+
+impl Unfused {
+    fn new(p: &Problem) -> Self {
+        let (n, m) = (p.z.nrows(), p.w.nrows());
+        Self {
+            pre_activations: Mat::zeros(n, m),
+            back: Mat::zeros(n, m),
+            outputs: Mat::zeros(n, p.a.ncols()),
+            gradient: Mat::zeros(m, p.w.ncols()),
+        }
+    }
+
+    fn step(&mut self, p: &Problem, w: &mut Mat<f32>) {
+        let scale = 1.0 / (p.w.nrows() as f32).sqrt();
+        let Self { pre_activations, back, outputs, gradient } = self;
+        matmul(pre_activations.as_mut(), Accum::Replace, &p.z, w.transpose(), 1.0, Par::Seq);
+        for column in pre_activations.col_iter_mut() {
+            for x in column.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut() {
+                *x = if *x >= 0.0 { *x } else { -1.0 };
+            }
+        }
+        // The rectified copy; -1 in the original marks the inactive.
+        for (to, from) in back.col_iter_mut().zip(pre_activations.col_iter()) {
+            let to = to.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut();
+            let from = from.try_as_col_major().expect("columns are contiguous").as_slice();
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to = from.max(0.0);
+            }
+        }
+        matmul(outputs.as_mut(), Accum::Replace, &back, &p.a, scale, Par::Seq);
+        *outputs -= &p.y;
+        matmul(back.as_mut(), Accum::Replace, &outputs, p.a.transpose(), scale, Par::Seq);
+        for (to, from) in back.col_iter_mut().zip(pre_activations.col_iter()) {
+            let to = to.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut();
+            let from = from.try_as_col_major().expect("columns are contiguous").as_slice();
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to = if from >= 0.0 { *to } else { 0.0 };
+            }
+        }
+        matmul(gradient.as_mut(), Accum::Replace, back.transpose(), &p.z, 1.0, Par::Seq);
+        for (w, g) in w.col_iter_mut().zip(gradient.col_iter()) {
+            let w = w.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut();
+            let g = g.try_as_col_major().expect("columns are contiguous").as_slice();
+            for (w, &g) in w.iter_mut().zip(g) {
+                *w -= RATE as f32 * g;
+            }
+        }
+    }
+}
+
+/// The step by the fused kernels.
+struct Fused {
+    level: Level,
+    z: Panels<f32>,
+    w: Panels<f32>,
+    a: Panels<f32>,
+    y: Panels<f32>,
+    outputs: Panels<f32>,
+    patterns: ActivationPatterns,
+    optimizer: Optimizer<f32>,
+    workspaces: Vec<Workspace<f32>>,
+}
+
+impl Fused {
+    fn new(level: Level, p: &Problem) -> Self {
+        let [z, w, a, y] = [&p.z, &p.w, &p.a, &p.y].map(|m| Panels::from_matrix("bench", m.as_ref()).unwrap());
+        let optimizer = Optimizer::new(Rule::Descent, &w, false).unwrap();
+        let workspaces = Workspace::for_workers(1, z.columns(), a.columns());
+        let patterns = ActivationPatterns::zeros(z.rows(), w.rows());
+        let outputs = Panels::zeros(z.rows(), a.columns());
+        Self { level, z, w, a, y, outputs, patterns, optimizer, workspaces }
+    }
+
+    fn forward(&mut self) {
+        let Self { level, z, w, a, y, outputs, patterns, workspaces, .. } = self;
+        forward_with(*level, outputs, Some(patterns), Layers { w, a }, z, workspaces).unwrap();
+        for (u, y) in outputs.lanes_mut().iter_mut().zip(y.lanes()) {
+            for (u, y) in u.0.iter_mut().zip(y.0) {
+                *u -= y;
+            }
+        }
+    }
+
+    fn gradient(&mut self) -> Panels<f32> {
+        self.forward();
+        let Self { level, z, w, a, outputs, patterns, workspaces, .. } = self;
+        let mut gradient = Panels::zeros(w.rows(), w.columns());
+        gradient_with(*level, &mut gradient, outputs, patterns, a, z, workspaces).unwrap();
+        gradient
+    }
+
+    fn step(&mut self) {
+        self.forward();
+        let Self { level, z, w, a, outputs, patterns, optimizer, workspaces, .. } = self;
+        update_with(*level, w, optimizer, (RATE, 0.0), outputs, patterns, a, z, workspaces).unwrap();
+    }
+}
+
+fn check(name: &str, found: impl Fn(usize, usize) -> f32, expected: &Mat<f64>) {
+    let size = expected.norm_max();
+    for k in 0..expected.ncols() {
+        for r in 0..expected.nrows() {
+            let error = (f64::from(found(r, k)) - expected[(r, k)]).abs() / size;
+            assert!(error < 1e-4, "{name} is wrong by {error:e} at {r}, {k}");
+        }
+    }
+}
+
+fn steps(criterion: &mut Criterion) {
+    for shape in SHAPES {
+        let problem = Problem::new(shape);
+        let expected = naive(&problem);
+        let mut unfused = Unfused::new(&problem);
+        let mut w = problem.w.clone();
+        unfused.step(&problem, &mut w);
+        check("faer", |r, k| unfused.gradient[(r, k)], &expected);
+        let (n, inputs, m, d) = shape;
+        for level in Level::available() {
+            let mut fused = Fused::new(level, &problem);
+            let gradient = fused.gradient();
+            check(level.name(), |r, k| gradient.get(r, k), &expected);
+            let mut group = criterion.benchmark_group(format!("descent/{level}/N{n}-D{inputs}-m{m}-d{d}"));
+            group.sample_size(10).throughput(Throughput::Elements((4 * n * m * (inputs + d)) as u64));
+            group.bench_function("naive", |b| b.iter(|| naive(&problem)));
+            group.bench_function("faer", |b| b.iter(|| unfused.step(&problem, &mut w)));
+            group.bench_function("fused", |b| b.iter(|| fused.step()));
+            group.finish();
+        }
+    }
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);

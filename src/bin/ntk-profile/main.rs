@@ -1,0 +1,204 @@
+//! Runs one kernel at a chosen size, level and thread count, and sets its speed beside limits measured in the same run.
+//!
+//! A figure without its limit, its error and the state of the machine says little; so the peaks are measured before and after
+//! the kernel with the same level and threads, the answer is checked against the plain reference, and processor time stands
+//! beside elapsed time, which other work on the machine lengthens.
+
+mod measure;
+mod report;
+mod work;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use ntk_score::simd::{Level, Real};
+use ntk_score::{Error, Result};
+
+use report::Report;
+
+/// The kernels that can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Analytic tangent kernel, N x N, both triangles written; limit: a streaming fill of the output
+    Gram,
+    /// Activation patterns, N x m bits; limit: the arithmetic at multiply-add peak
+    Patterns,
+    /// Finite-width tangent kernel, one N x N block; limit: the bare and-popcount-add instructions
+    Tangent,
+    /// Gradient-descent step, forward and backward; limit: the arithmetic at multiply-add peak
+    Descent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    F64,
+}
+
+/// Which part of the gradient-descent step to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Outputs, errors, and the update of the weights
+    Step,
+    /// Outputs and activation patterns
+    Forward,
+    /// Outputs only, as in prediction and sampling
+    Predict,
+    /// The gradient, into memory
+    Gradient,
+}
+
+/// The rule of the update in a gradient-descent step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RuleName {
+    Descent,
+    Nesterov,
+    Adam,
+}
+
+/// Run one kernel and compare its speed with what this machine can do at most.
+///
+/// Peaks (multiply-adds, streaming stores, loads) are measured in the same run for the same level and threads. The answer
+/// is checked against a plain reference in 64 bits, on a part of the rows where the whole would take too long.
+#[derive(Debug, Parser)]
+#[command(name = "ntk-profile", version, max_term_width = 110, after_help = EXAMPLES)]
+struct Settings {
+    /// The kernel to run
+    #[arg(value_enum)]
+    kernel: Which,
+    /// Samples N
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    samples: usize,
+    /// Features D of a sample (data and time)
+    #[arg(long, value_name = "D", default_value_t = 25)]
+    features: usize,
+    /// Neurons m
+    #[arg(long, value_name = "M", default_value_t = 4096)]
+    neurons: usize,
+    /// Outputs d
+    #[arg(long, value_name = "d", default_value_t = 24)]
+    outputs: usize,
+    /// Floating-point type
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+    /// SIMD level: scalar, v3 (AVX2), v4 (AVX-512), neon or auto [default: NTK_SCORE_SIMD, or the highest there is]
+    #[arg(long, value_name = "L")]
+    level: Option<String>,
+    /// Threads
+    #[arg(long, value_name = "T", default_value_t = 1)]
+    threads: usize,
+    /// Time to spend on repeats of the kernel; the best one counts
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    seconds: f64,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Part of the gradient-descent step (descent only)
+    #[arg(long, value_enum, default_value = "step")]
+    part: Part,
+    /// Rule of the update (descent only)
+    #[arg(long, value_enum, default_value = "descent")]
+    rule: RuleName,
+    /// Keep a running average of the weights (descent only)
+    #[arg(long)]
+    average: bool,
+}
+
+impl Settings {
+    fn kernel_name(&self) -> String {
+        name_of(self.kernel)
+    }
+
+    /// What else was chosen that changes the work.
+    fn variant(&self) -> Vec<(&'static str, String)> {
+        match (self.kernel, self.part) {
+            (Which::Descent, Part::Step) => vec![
+                ("part", name_of(self.part)),
+                ("rule", name_of(self.rule)),
+                ("average", if self.average { "kept" } else { "none" }.to_owned()),
+            ],
+            (Which::Descent, _) => vec![("part", name_of(self.part))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The name a value has on the command line.
+fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ntk-profile descent                              one step at N = 8192, D = 25, m = 4096, d = 24
+  ntk-profile descent --rule adam --average --samples 1024 --features 188 --outputs 93 --threads 2
+  ntk-profile gram --precision f64 --level v3      the kernel matrix in 64 bits on AVX2
+  ntk-profile tangent --json --seconds 5           one JSON object, five seconds of repeats
+
+JSON keys: kernel, level, threads, precision, shape (samples, features, neurons, outputs), wall_ms and cpu_ms (of the
+fastest repeat), gflops, bytes (least traffic to and from memory), fma_peak_gflops, write_gb_s, read_gb_s, limit_ms,
+fraction_of_limit (limit_ms / wall_ms), max_error (against the reference, relative to its largest entry), repeats;
+for descent also part, rule and average.";
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    let outcome = match settings.precision {
+        Precision::F32 => run::<f32>(&settings),
+        Precision::F64 => run::<f64>(&settings),
+    };
+    match outcome {
+        Ok(report) => {
+            print!("{}", if settings.json { report.json() } else { report.table() });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run<T: Real>(settings: &Settings) -> Result<Report> {
+    let level = match &settings.level {
+        Some(name) => name.parse()?,
+        None => Level::from_env()?,
+    };
+    check(settings)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
+    let pool = pool.map_err(|_| setting("--threads", settings.threads, "this system cannot start as many threads"))?;
+    work::check_memory::<T>(settings)?;
+    pool.install(|| {
+        let mut work = work::prepare::<T>(settings, level)?;
+        let peaks = || measure::peaks::<T>(level, settings.threads, settings.kernel == Which::Tangent);
+        let before = peaks();
+        let time = measure::repeat(Duration::from_secs_f64(settings.seconds), &mut work.run)?;
+        let peaks = before.best_with(peaks());
+        Ok(Report::new::<T>(settings, level, &work, time, peaks))
+    })
+}
+
+fn check(settings: &Settings) -> Result<()> {
+    for (name, value, most) in [
+        ("--samples", settings.samples, 1 << 32),
+        ("--features", settings.features, 1 << 20),
+        ("--neurons", settings.neurons, 1 << 32),
+        ("--outputs", settings.outputs, 1 << 20),
+        ("--threads", settings.threads, 1024),
+    ] {
+        if value == 0 {
+            return Err(setting(name, value, "it must be at least 1"));
+        }
+        if value > most {
+            return Err(setting(name, value, "that is more than this program is made for"));
+        }
+    }
+    if !(settings.seconds.is_finite() && (0.0..=86_400.0).contains(&settings.seconds)) {
+        return Err(setting("--seconds", settings.seconds, "it must lie between 0 and 86400"));
+    }
+    Ok(())
+}
+
+fn setting(name: &'static str, value: impl ToString, requirement: &'static str) -> Error {
+    Error::Setting { name, value: value.to_string(), requirement }
+}

@@ -1,0 +1,66 @@
+//! Timing: the fastest of many repeats, in elapsed and processor time, and the peaks of the machine.
+
+use std::time::{Duration, Instant};
+
+use ntk_score::Result;
+use ntk_score::simd::peaks::{self, Bandwidth};
+use ntk_score::simd::{Level, Popcount, Real};
+
+/// Time of the fastest repeat.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    pub wall: Duration,
+    pub cpu: Option<Duration>,
+    pub repeats: usize,
+}
+
+/// Runs `work` once to warm up and then for `duration`, three times at least; keeps the fastest by elapsed time.
+pub fn repeat(duration: Duration, mut work: impl FnMut() -> Result<()>) -> Result<Time> {
+    work()?;
+    let begin = Instant::now();
+    let mut best = Time { wall: Duration::MAX, cpu: None, repeats: 0 };
+    while best.repeats < 3 || begin.elapsed() < duration {
+        let (cpu, start) = (peaks::process_cpu_time(), Instant::now());
+        work()?;
+        let wall = start.elapsed();
+        let cpu = peaks::process_cpu_time().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+        best.repeats += 1;
+        if wall < best.wall {
+            (best.wall, best.cpu) = (wall, cpu);
+        }
+    }
+    Ok(best)
+}
+
+/// What the machine can do at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Peaks {
+    pub fma_gflops: f64,
+    /// Pairs of bits counted, 10^9 per second; zero where not asked for.
+    pub bit_pairs_g_s: f64,
+    pub bandwidth: Bandwidth,
+}
+
+impl Peaks {
+    /// The larger of each figure.
+    pub fn best_with(self, other: Self) -> Self {
+        let (a, b) = (self.bandwidth, other.bandwidth);
+        let bandwidth =
+            Bandwidth { write_gb_s: a.write_gb_s.max(b.write_gb_s), read_gb_s: a.read_gb_s.max(b.read_gb_s) };
+        Self {
+            fma_gflops: self.fma_gflops.max(other.fma_gflops),
+            bit_pairs_g_s: self.bit_pairs_g_s.max(other.bit_pairs_g_s),
+            bandwidth,
+        }
+    }
+}
+
+/// Measures the peaks, that of counting bits only where it is wanted; takes a second or two.
+pub fn peaks<T: Real>(level: Level, threads: usize, counting: bool) -> Peaks {
+    let count = || peaks::bit_pairs_g_s(Popcount::at(level), threads, Duration::from_millis(400));
+    Peaks {
+        bit_pairs_g_s: if counting { count() } else { 0.0 },
+        fma_gflops: peaks::fma_gflops::<T>(level, threads, Duration::from_millis(400)),
+        bandwidth: peaks::bandwidth(level, threads, Duration::from_millis(600)),
+    }
+}

@@ -1,0 +1,117 @@
+//! What is printed: one table for people, one JSON object for programs.
+
+use std::fmt::Write;
+
+use ntk_score::simd::{Level, Real};
+use serde_json::json;
+
+use crate::Settings;
+use crate::measure::{Peaks, Time};
+use crate::work::{Limit, Work};
+
+/// One measured kernel beside its limit.
+#[derive(Debug)]
+pub struct Report {
+    kernel: String,
+    variant: Vec<(&'static str, String)>,
+    level: &'static str,
+    threads: usize,
+    precision: &'static str,
+    shape: [(&'static str, usize); 4],
+    wall_ms: f64,
+    cpu_ms: Option<f64>,
+    gflops: f64,
+    bytes: f64,
+    peaks: Peaks,
+    limit_name: &'static str,
+    limit_ms: f64,
+    max_error: f64,
+    repeats: usize,
+}
+
+impl Report {
+    pub fn new<T: Real>(settings: &Settings, level: Level, work: &Work<'_>, time: Time, peaks: Peaks) -> Self {
+        let seconds = time.wall.as_secs_f64();
+        let (limit_name, limit) = match work.limit {
+            Limit::Fill => ("streaming fill of the output", work.bytes / (peaks.bandwidth.write_gb_s * 1e9)),
+            Limit::Bits(pairs) => ("bare and-popcount-add instructions", pairs / (peaks.bit_pairs_g_s * 1e9)),
+            Limit::Arithmetic => ("arithmetic at multiply-add peak", work.flops / (peaks.fma_gflops * 1e9)),
+        };
+        Self {
+            kernel: settings.kernel_name(),
+            variant: settings.variant(),
+            level: level.name(),
+            threads: settings.threads,
+            precision: T::NAME,
+            shape: [
+                ("samples", settings.samples),
+                ("features", settings.features),
+                ("neurons", settings.neurons),
+                ("outputs", settings.outputs),
+            ],
+            wall_ms: seconds * 1e3,
+            cpu_ms: time.cpu.map(|t| t.as_secs_f64() * 1e3),
+            gflops: work.flops / seconds / 1e9,
+            bytes: work.bytes,
+            peaks,
+            limit_name,
+            limit_ms: limit * 1e3,
+            max_error: work.max_error,
+            repeats: time.repeats,
+        }
+    }
+
+    /// One JSON object in one line.
+    pub fn json(&self) -> String {
+        let shape: serde_json::Map<_, _> = self.shape.iter().map(|&(name, n)| (name.to_owned(), json!(n))).collect();
+        let mut object = json!({
+            "kernel": self.kernel,
+            "level": self.level,
+            "threads": self.threads,
+            "precision": self.precision,
+            "shape": shape,
+            "wall_ms": self.wall_ms,
+            "cpu_ms": self.cpu_ms,
+            "gflops": self.gflops,
+            "bytes": self.bytes,
+            "fma_peak_gflops": self.peaks.fma_gflops,
+            "write_gb_s": self.peaks.bandwidth.write_gb_s,
+            "read_gb_s": self.peaks.bandwidth.read_gb_s,
+            "limit_ms": self.limit_ms,
+            "fraction_of_limit": self.limit_ms / self.wall_ms,
+            "max_error": self.max_error,
+            "repeats": self.repeats,
+        });
+        for (name, value) in &self.variant {
+            object[*name] = json!(value);
+        }
+        format!("{object}\n")
+    }
+
+    /// A table for people.
+    pub fn table(&self) -> String {
+        let shape: Vec<String> = self.shape.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        let threads = if self.threads == 1 { "thread" } else { "threads" };
+        let cpu = self.cpu_ms.map_or(String::from("not known here"), |t| format!("{t:.3} ms"));
+        let variant: String = self.variant.iter().map(|(name, value)| format!(" ({name} {value})")).collect();
+        let (kernel, precision) = (&self.kernel, self.precision);
+        let rows = [
+            ("kernel", format!("{kernel}{variant}, {precision}, level {}, {} {threads}", self.level, self.threads)),
+            ("shape", shape.join(", ")),
+            ("elapsed time", format!("{:.3} ms (best of {})", self.wall_ms, self.repeats)),
+            ("processor time", cpu),
+            ("arithmetic", format!("{:.1} GFLOPS", self.gflops)),
+            ("least traffic", format!("{:.1} MB", self.bytes / 1e6)),
+            ("peak arithmetic", format!("{:.1} GFLOPS", self.peaks.fma_gflops)),
+            ("peak fill", format!("{:.1} GB/s", self.peaks.bandwidth.write_gb_s)),
+            ("peak read", format!("{:.1} GB/s", self.peaks.bandwidth.read_gb_s)),
+            ("limit", format!("{:.3} ms ({})", self.limit_ms, self.limit_name)),
+            ("of the limit", format!("{:.1} %", 100.0 * self.limit_ms / self.wall_ms)),
+            ("largest error", format!("{:.1e} (relative to the largest entry)", self.max_error)),
+        ];
+        rows.into_iter().fold(String::new(), |mut text, (name, value)| {
+            let _ = writeln!(text, "{name:<16} {value}");
+            text
+        })
+    }
+}

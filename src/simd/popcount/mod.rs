@@ -1,0 +1,268 @@
+//! Counting the bits that rows of bits share: which instructions a SIMD level uses for it, and kernels written for all of them.
+//!
+//! ```text
+//! counts[row][lane] = sum over plus words of popcount(b[word][row] & x[word][lane]) - the same over the other words
+//! ```
+//!
+//! for four rows and up to 64 lanes at a time; lanes are different bit rows, so that nothing is ever summed across a vector and
+//! a count lands in the lane that needs it. Both operands are [`BitWord`]s, 64 bits of 64 bit rows in the order that the way of
+//! counting wants:
+//!
+//! | way | per 4 rows and 64 lanes | order |
+//! |---|---|---|
+//! | AVX-512 with VPOPCNTDQ | and, count, add on 16 registers of 32-bit lanes | 2 halves of 64 x 32 bits |
+//! | AVX2, AVX-512 without it | the row's bits choose a table, the lane's bits look up: shuffle, add ("Four Russians") | 8 bytes of 64 |
+//! | portable, NEON | `count_ones` on 32-bit lanes, left to the compiler | 2 halves of 64 x 32 bits |
+
+mod portable;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::{Lanes, Level};
+
+/// 64 bits of each of 64 bit rows, in the order that [`CountBits::arrange`] of one way of counting gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct BitWord(pub [u64; 64]);
+
+/// Counts of four rows against 64 lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Counts(pub [[i32; 64]; 4]);
+
+/// A way of counting the bits that two vectors share: a SIMD level, and whether AVX-512's own bit count may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Popcount {
+    level: Level,
+    instruction: bool,
+}
+
+impl Popcount {
+    /// The fastest way at a level.
+    ///
+    /// # Panics
+    /// If this processor does not have the level.
+    pub fn at(level: Level) -> Self {
+        assert!(level.is_available(), "SIMD level {level} is not available on this processor");
+        Self { level, instruction: level == Level::V4 && has_instruction() }
+    }
+
+    /// The fastest way at [`Level::current`].
+    pub fn current() -> Self {
+        Self::at(Level::current())
+    }
+
+    /// Every way this processor has, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut ways: Vec<_> = Level::available().into_iter().map(|level| Self { level, instruction: false }).collect();
+        if Level::V4.is_available() && has_instruction() {
+            ways.push(Self { level: Level::V4, instruction: true });
+        }
+        ways
+    }
+
+    /// The level.
+    pub fn level(self) -> Level {
+        self.level
+    }
+
+    /// The name: that of the level, with `-vpopcntdq` where AVX-512's bit count is used.
+    pub fn name(self) -> &'static str {
+        if self.instruction { "v4-vpopcntdq" } else { self.level.name() }
+    }
+
+    /// Runs a kernel with this way of counting.
+    #[inline]
+    pub fn run<K: CountKernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use pulp::x86::{V3, V4};
+            match (self.level, self.instruction) {
+                (Level::V4, true) => {
+                    let counter = x86::Instruction::try_new().expect("AVX-512 VPOPCNTDQ was not checked");
+                    return counter.vectorize(Bound { counter, kernel });
+                }
+                (Level::V4, false) => {
+                    let lanes = V4::try_new().expect("the AVX-512 level was not checked");
+                    return lanes.vectorize(Bound { counter: x86::Table(lanes), kernel });
+                }
+                (Level::V3, _) => {
+                    let lanes = V3::try_new().expect("the AVX2 level was not checked");
+                    return lanes.vectorize(Bound { counter: x86::Table(lanes), kernel });
+                }
+                _ => {}
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if self.level == Level::Neon {
+            let lanes = pulp::aarch64::Neon::try_new().expect("the NEON level was not checked");
+            return lanes.vectorize(Bound { counter: portable::Portable(lanes), kernel });
+        }
+        kernel.run(portable::Portable(pulp::Scalar256b))
+    }
+
+    /// Number of bits in which two slices of the same length differ.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn differing(self, a: &[u64], b: &[u64]) -> u64 {
+        assert_eq!(a.len(), b.len(), "slices of different lengths");
+        self.run(Differing(a, b))
+    }
+
+    /// Number of bits set.
+    pub fn ones(self, a: &[u64]) -> u64 {
+        self.run(Ones(a))
+    }
+
+    /// Runs `rounds` rounds of the bare counting instructions, nothing loaded from beyond the first-level cache and nothing
+    /// stored, and returns how many pairs of bits were counted; for measuring what the processor can do at most.
+    #[doc(hidden)]
+    pub fn bare(self, rounds: u64) -> u64 {
+        self.run(Bare(rounds))
+    }
+}
+
+/// Whether the processor counts the bits of 32-bit lanes in one instruction.
+fn has_instruction() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86::Instruction::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The instructions of one way of counting.
+pub trait CountBits: Copy {
+    /// The level whose vectors go with it.
+    type Lanes: Lanes;
+
+    /// The lanes of the level.
+    fn lanes(self) -> Self::Lanes;
+
+    /// Brings 64 words, one of each bit row, into the order of this way.
+    fn arrange(self, words: &[u64; 64]) -> BitWord;
+
+    /// Counts of rows `first .. first + 4` of `b` against the first `16 * groups` lanes of `x`: bits shared in words
+    /// `..plus` less bits shared in words `plus..`. What the other lanes of `counts` then hold is not said.
+    ///
+    /// # Panics
+    /// Unless `b` and `x` have the same length, `plus` is at most that, `first` at most 60 and `groups` 1 to 4.
+    fn count(self, b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize, counts: &mut Counts);
+
+    /// Counts, for the `rows` rows of `b` from `first` on, of the bits set in the first `16 * groups` lanes of `x` at which the
+    /// row agrees with row `i` of `a`: `popcount(x & !(a_i ^ b_row))`. What other entries of `counts` then hold is not said.
+    ///
+    /// # Panics
+    /// Unless `a`, `b` and `x` have the same length, `i` is below 64, `rows` 1 to 4 and `groups` 1 to 4, and
+    /// `first + rows` at most 64.
+    fn agree(
+        self,
+        a: (&[BitWord], usize),
+        b: (&[BitWord], usize, usize),
+        x: &[BitWord],
+        groups: usize,
+        counts: &mut Counts,
+    );
+
+    /// Number of bits in which two slices differ; the shorter length counts.
+    fn differing(self, a: &[u64], b: &[u64]) -> u64;
+
+    /// Number of bits set.
+    fn ones(self, a: &[u64]) -> u64;
+
+    /// See [`Popcount::bare`].
+    fn bare(self, rounds: u64) -> u64;
+}
+
+/// A computation written once for every way of counting; `#[inline(always)]` as for [`super::Kernel`].
+pub trait CountKernel {
+    /// What the computation returns.
+    type Output;
+
+    /// Runs the computation with one way of counting.
+    fn run<C: CountBits>(self, counter: C) -> Self::Output;
+}
+
+/// A kernel together with its way of counting, as pulp's dispatch wants it.
+struct Bound<C, K> {
+    counter: C,
+    kernel: K,
+}
+
+impl<C: CountBits, K: CountKernel> pulp::NullaryFnOnce for Bound<C, K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn call(self) -> K::Output {
+        self.kernel.run(self.counter)
+    }
+}
+
+struct Differing<'a>(&'a [u64], &'a [u64]);
+
+impl CountKernel for Differing<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) -> u64 {
+        counter.differing(self.0, self.1)
+    }
+}
+
+struct Ones<'a>(&'a [u64]);
+
+impl CountKernel for Ones<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) -> u64 {
+        counter.ones(self.0)
+    }
+}
+
+struct Bare(u64);
+
+impl CountKernel for Bare {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) -> u64 {
+        counter.bare(self.0)
+    }
+}
+
+/// What [`CountBits::count`] demands of its arguments.
+#[inline(always)]
+fn check(b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize) {
+    assert!(
+        b.len() == x.len() && plus <= b.len() && first <= 60 && (1..=4).contains(&groups),
+        "tile outside its operands"
+    );
+}
+
+/// What [`CountBits::agree`] demands of its arguments.
+#[inline(always)]
+fn check_agree(
+    (a, i): (&[BitWord], usize),
+    (b, first, rows): (&[BitWord], usize, usize),
+    x: &[BitWord],
+    groups: usize,
+) {
+    let fits = a.len() == x.len() && b.len() == x.len() && i < 64 && first + rows <= 64;
+    assert!(fits && (1..=4).contains(&rows) && (1..=4).contains(&groups), "tile outside its operands");
+}
+
+/// 64 words as two halves of 64 x 32 bits: half h of row j is 32-bit number `64 h + j`.
+#[inline(always)]
+fn halves(words: &[u64; 64]) -> BitWord {
+    let mut out = BitWord([0; 64]);
+    let numbers: &mut [u32] = pulp::bytemuck::cast_slice_mut(&mut out.0);
+    let (low, high) = numbers.split_at_mut(64);
+    for j in 0..64 {
+        low[j] = words[j] as u32;
+        high[j] = (words[j] >> 32) as u32;
+    }
+    out
+}
