@@ -132,7 +132,7 @@ impl Buffers {
 }
 
 impl Pass<'_> {
-    /// Sums of sixteen lines from `first` on against the lanes up to the diagonal.
+    /// Sums of the lines from `first` on against the lanes up to the diagonal.
     fn group(&self, count: Popcount, buffers: &mut Buffers, first: usize, sums: &mut [f64; 4]) {
         let Buffers { groups: sets, squares } = buffers;
         let pass = self;

@@ -1,7 +1,7 @@
 //! The whole finite-width tangent kernel, all blocks at once.
 //!
 //! ```text
-//! per group of 16 lines j, per block of 64 lanes l (up to the diagonal only, if symmetric):
+//! per group of 32 lines j, per block of 64 lanes l (up to the diagonal only, if symmetric):
 //!     gram[j][lanes] = <z_j, z_lanes> / m
 //!     the diagonal blocks, which are all the same: gram * total
 //!     per output i, per later output k: gram * signed counts of (i, k)
@@ -179,7 +179,7 @@ struct Pass<'a, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// Sixteen lines from `first` on against all lanes.
+    /// The lines from `first` on against all lanes.
     fn group(&self, count: Popcount, worker: &mut Worker<T>, first: usize) {
         let Self { target, lines, lanes, outputs, symmetric, .. } = *self;
         let Worker { tiles, group, .. } = worker;

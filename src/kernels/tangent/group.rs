@@ -1,4 +1,4 @@
-//! Counts for all pairs of outputs at once, for a group of 16 lines and a block of 64 lanes.
+//! Counts for all pairs of outputs at once, for a group of 32 lines and a block of 64 lanes.
 //!
 //! ```text
 //! per line j: the neurons active on j, about half of all
@@ -16,8 +16,9 @@ use crate::kernels::PANEL;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::simd::{BitWord, CountBits, CountKernel, Counts, Popcount, transpose_bits_64};
 
-/// Lines of one group: with their lanes and signs they fit in a second-level cache.
-pub(super) const LINES: usize = 16;
+/// Lines of one group: few enough that their lanes and signs stay in a second-level cache, and enough that what is mirrored
+/// leaves in runs of two cache lines (runs of one took twice as long in pages of 4 KB).
+pub(super) const LINES: usize = 32;
 
 /// Buffers of one group of lines.
 #[derive(Debug, Clone, Default)]

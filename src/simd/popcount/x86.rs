@@ -1,6 +1,7 @@
 //! Counting bits with AVX-512's instruction, or with a table of 16 entries in a register.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
 use pulp::x86::{V3, V4};
 
@@ -36,18 +37,21 @@ pulp::simd_type!({
 
 // SAFETY, for every block below: a value of `Instruction`, `V4` or `V3` is proof that the processor has the instructions used.
 
+/// Words of the rows that are compared at a time, so that the comparison stays in a first-level cache.
+const AGREE_WORDS: usize = 64;
+
 impl Instruction {
     /// Adds (or, with `MINUS`, subtracts) the counts of `numbers` 32-bit numbers per row to the accumulators.
     ///
     /// # Safety
-    /// - `b + 64 * n` is readable for 4 numbers and `x + 64 * n` for 16 V, for `n < numbers`.
+    /// - `b + step * n` is readable for R numbers and `x + 64 * n` for 16 V, for `n < numbers`.
     #[inline(always)]
-    unsafe fn accumulate<const V: usize, const MINUS: bool>(
+    unsafe fn accumulate<const R: usize, const V: usize, const MINUS: bool>(
         self,
         numbers: usize,
-        b: *const u32,
+        (b, step): (*const u32, usize),
         x: *const u32,
-        acc: &mut [[__m512i; V]; 4],
+        acc: &mut [[__m512i; V]; R],
     ) {
         for n in 0..numbers {
             // SAFETY: readable by the contract above.
@@ -56,8 +60,8 @@ impl Instruction {
                 for v in 0..V {
                     xs[v] = _mm512_loadu_si512(x.add(64 * n + 16 * v).cast());
                 }
-                for r in 0..4 {
-                    let row = _mm512_set1_epi32(*b.add(64 * n + r) as i32);
+                for r in 0..R {
+                    let row = _mm512_set1_epi32(*b.add(step * n + r) as i32);
                     for v in 0..V {
                         let shared = _mm512_popcnt_epi32(_mm512_and_si512(row, xs[v]));
                         acc[r][v] = if MINUS {
@@ -72,22 +76,29 @@ impl Instruction {
     }
 
     #[inline(always)]
-    fn tile<const V: usize>(self, b: &[BitWord], first: usize, x: &[BitWord], plus: usize, counts: &mut Counts) {
-        // SAFETY: a word holds two times 64 numbers, first + 4 <= 64 and 16 V <= 64, see `check`; the counts have 64 lanes.
-        unsafe {
-            let (rows, lanes) = (b.as_ptr().cast::<u32>().add(first), x.as_ptr().cast::<u32>());
-            let mut acc = [[_mm512_setzero_si512(); V]; 4];
-            self.accumulate::<V, false>(2 * plus, rows, lanes, &mut acc);
-            let rest = 2 * (b.len() - plus);
-            if rest > 0 {
-                self.accumulate::<V, true>(rest, rows.add(128 * plus), lanes.add(128 * plus), &mut acc);
-            }
-            for r in 0..4 {
-                for v in 0..V {
-                    _mm512_storeu_si512(counts.0[r].as_mut_ptr().add(16 * v).cast(), acc[r][v]);
-                }
+    fn store<const R: usize, const V: usize>(self, acc: [[__m512i; V]; R], counts: &mut Counts) {
+        for r in 0..R {
+            for v in 0..V {
+                // SAFETY: AVX-512F, and the counts have 64 lanes, four vectors.
+                unsafe { _mm512_storeu_si512(counts.0[r][16 * v..16 * v + 16].as_mut_ptr().cast(), acc[r][v]) };
             }
         }
+    }
+
+    #[inline(always)]
+    fn tile<const V: usize>(self, b: &[BitWord], first: usize, x: &[BitWord], plus: usize, counts: &mut Counts) {
+        // SAFETY: a word holds two times 64 numbers, first + 4 <= 64 and 16 V <= 64, see `check`.
+        let acc = unsafe {
+            let (rows, lanes) = (b.as_ptr().cast::<u32>().add(first), x.as_ptr().cast::<u32>());
+            let mut acc = [[_mm512_setzero_si512(); V]; 4];
+            self.accumulate::<4, V, false>(2 * plus, (rows, 64), lanes, &mut acc);
+            let rest = 2 * (b.len() - plus);
+            if rest > 0 {
+                self.accumulate::<4, V, true>(rest, (rows.add(128 * plus), 64), lanes.add(128 * plus), &mut acc);
+            }
+            acc
+        };
+        self.store(acc, counts);
     }
 
     #[inline(always)]
@@ -98,33 +109,28 @@ impl Instruction {
         x: &[BitWord],
         counts: &mut Counts,
     ) {
-        // SAFETY: a word holds two times 64 numbers, i < 64, first + R <= 64 and 16 V <= 64, see `check_agree`; the counts have
-        // 64 lanes.
-        unsafe {
-            let (a, b) = (a.as_ptr().cast::<u32>().add(i), b.as_ptr().cast::<u32>().add(first));
-            let lanes = x.as_ptr().cast::<u32>();
-            let mut acc = [[_mm512_setzero_si512(); V]; R];
-            for n in 0..2 * x.len() {
-                let mut xs = [_mm512_setzero_si512(); V];
-                for v in 0..V {
-                    xs[v] = _mm512_loadu_si512(lanes.add(64 * n + 16 * v).cast());
+        // Comparing four rows first, in a small buffer, keeps the loop below at three instructions for each count.
+        let mut rows = [MaybeUninit::<__m128i>::uninit(); 2 * AGREE_WORDS];
+        let four = first.min(60);
+        // SAFETY: AVX-512F, see above.
+        let mut acc = [[unsafe { _mm512_setzero_si512() }; V]; R];
+        for start in (0..x.len()).step_by(AGREE_WORDS) {
+            let numbers = 2 * (x.len() - start).min(AGREE_WORDS);
+            // SAFETY: a word holds two times 64 numbers, i < 64, four + 4 <= 64 and 16 V <= 64, see `check_agree`; of the four
+            // numbers in each row the R from first - four on are read, which ends at four as first + R <= 64.
+            unsafe {
+                let a = a.as_ptr().cast::<u32>().add(128 * start + i);
+                let b = b.as_ptr().cast::<u32>().add(128 * start + four);
+                for n in 0..numbers {
+                    let one = _mm_set1_epi32(!*a.add(64 * n) as i32);
+                    rows[n].write(_mm_xor_si128(one, _mm_loadu_si128(b.add(64 * n).cast())));
                 }
-                let one = _mm512_set1_epi32(*a.add(64 * n) as i32);
-                for r in 0..R {
-                    let other = _mm512_set1_epi32(*b.add(64 * n + r) as i32);
-                    for v in 0..V {
-                        // x & !(one ^ other): set where x is set and the other two are equal.
-                        let kept = _mm512_ternarylogic_epi32::<0b1001_0000>(xs[v], one, other);
-                        acc[r][v] = _mm512_add_epi32(acc[r][v], _mm512_popcnt_epi32(kept));
-                    }
-                }
-            }
-            for r in 0..R {
-                for v in 0..V {
-                    _mm512_storeu_si512(counts.0[r].as_mut_ptr().add(16 * v).cast(), acc[r][v]);
-                }
+                let x = x.as_ptr().cast::<u32>().add(128 * start);
+                let rows = rows.as_ptr().cast::<u32>().add(first - four);
+                self.accumulate::<R, V, false>(numbers, (rows, 4), x, &mut acc);
             }
         }
+        self.store(acc, counts);
     }
 
     #[inline(always)]
@@ -496,14 +502,25 @@ impl<S: Bytes> Table<S> {
         groups: usize,
         counts: &mut Counts,
     ) {
-        let (a, b) = (a.as_ptr().cast::<u8>(), b.as_ptr().cast::<u8>());
-        // SAFETY: a word holds 8 times 64 bytes, i < 64 and first + r < 64, see `check_agree`; n < 8 x.len().
-        let row = |n: usize, r: usize| unsafe { !(*a.add(64 * n + i) ^ *b.add(64 * n + first + r)) };
+        let mut rows = [[0u8; 4]; 8 * AGREE_WORDS];
+        let four = first.min(60);
         *counts = Counts([[0; 64]; 4]);
-        if S::WIDTH == 64 || groups <= 2 {
-            self.accumulate::<R, 1>(0..x.len(), row, x, 1, counts);
-        } else {
-            self.accumulate::<R, 2>(0..x.len(), row, x, 1, counts);
+        for start in (0..x.len()).step_by(AGREE_WORDS) {
+            let words = (x.len() - start).min(AGREE_WORDS);
+            for n in 0..8 * words {
+                // SAFETY: a word holds 8 times 64 bytes, i < 64 and four + 4 <= 64, see `check_agree`.
+                let (one, others) = unsafe {
+                    let (a, b) = (a.as_ptr().add(start).cast::<u8>(), b.as_ptr().add(start).cast::<u8>());
+                    (*a.add(64 * n + i), b.add(64 * n + four).cast::<u32>().read_unaligned())
+                };
+                rows[n] = (!(u32::from(one) * 0x0101_0101 ^ others)).to_ne_bytes();
+            }
+            let (row, x) = (|n: usize, r: usize| rows[n][first - four + r], &x[start..start + words]);
+            if S::WIDTH == 64 || groups <= 2 {
+                self.accumulate::<R, 1>(0..words, row, x, 1, counts);
+            } else {
+                self.accumulate::<R, 2>(0..words, row, x, 1, counts);
+            }
         }
     }
 }
