@@ -50,7 +50,7 @@ impl ActivationPatterns {
         let size = |x: u64| usize::try_from(x).map_err(|_| wrong(format!("{x} does not fit in this machine's sizes")));
         let words = bytes[HEADER..].chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().expect("eight bytes")));
         let patterns = Self { samples: size(samples)?, neurons: size(neurons)?, words: words.collect() };
-        if patterns.neurons % 64 != 0 {
+        if !patterns.neurons.is_multiple_of(64) {
             let words = patterns.words_per_row();
             let beyond = |row: &[u64]| row[words - 1] >> (patterns.neurons % 64) != 0;
             if let Some(row) = patterns.words.chunks_exact(words).position(beyond) {

@@ -135,26 +135,25 @@ impl Pass<'_> {
     /// Sums of the lines from `first` on against the lanes up to the diagonal.
     fn group(&self, count: Popcount, buffers: &mut Buffers, first: usize, sums: &mut [f64; 4]) {
         let Buffers { groups: sets, squares } = buffers;
-        let pass = self;
-        let sets = &mut sets[..pass.sets.len()];
-        let (samples, neurons) = (pass.sets[0].samples(), pass.sets[0].neurons());
+        let sets = &mut sets[..self.sets.len()];
+        let (samples, neurons) = (self.sets[0].samples(), self.sets[0].neurons());
         let rows = (samples - first).min(LINES);
-        for (group, patterns) in sets.iter_mut().zip(pass.sets) {
-            group.set_lines(count, patterns, (first, rows), pass.signs, pass.outputs);
+        for (group, patterns) in sets.iter_mut().zip(self.sets) {
+            group.set_lines(count, patterns, (first, rows), self.signs, self.outputs);
         }
         for block in 0..=first / PANEL {
             let width = (samples - block * PANEL).min(PANEL).min(first + LINES - block * PANEL);
             let groups = width.div_ceil(16);
-            for (group, by_neuron) in sets.iter_mut().zip(pass.by_neuron) {
+            for (group, by_neuron) in sets.iter_mut().zip(self.by_neuron) {
                 group.set_lanes(count, lane_block(by_neuron, neurons, block), groups);
             }
             squares.fill([[0.0; PANEL]; 2]);
             for line in 0..rows {
-                add_squares(&mut squares[line], sets, pass.outputs as f64, |group| &group.totals[line]);
+                add_squares(&mut squares[line], sets, self.outputs as f64, |group| &group.totals[line]);
             }
-            for i in 0..pass.outputs {
+            for i in 0..self.outputs {
                 sets.iter_mut().for_each(|group| group.output(count, i, groups));
-                for k in i + 1..pass.outputs {
+                for k in i + 1..self.outputs {
                     for line in 0..rows {
                         // Twice, for the blocks (i, k) and (k, i).
                         add_squares(&mut squares[line], sets, 2.0, |group| &group.signed[k * rows + line]);
@@ -166,12 +165,12 @@ impl Pass<'_> {
                     let (j, l) = (first + line, block * PANEL + lane);
                     // Within the group both orders of a pair occur; before it only one does.
                     let times = if l < first { 2.0 } else { 1.0 };
-                    let (x, y) = (pass.row(j), pass.row(l));
+                    let (x, y) = (self.row(j), self.row(l));
                     let gram = x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / neurons as f64;
                     let limit = reference::limit(x, y);
                     let total = f64::from(sets[0].totals[line][lane]);
                     let [start, change] = squares[line].map(|squares| squares[lane]);
-                    let outputs = pass.outputs as f64;
+                    let outputs = self.outputs as f64;
                     let gap = gram * total - limit;
                     sums[0] += times * gram * gram * change;
                     sums[1] += times * gram * gram * start;

@@ -88,6 +88,12 @@ struct Worker<T> {
     group: Group,
 }
 
+impl<T: Real> Default for Workspace<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Real> Workspace<T> {
     /// Empty buffers.
     pub fn new() -> Self {

@@ -87,7 +87,10 @@ impl<'a, T: Real> Target<'a, T> {
                     for v in 0..lanes {
                         *to.offset(v as isize * self.lane_stride) = values.0[v];
                     }
-                } else if self.streams && lanes % width == 0 && (to as usize).is_multiple_of(width * size_of::<T>()) {
+                } else if self.streams
+                    && lanes.is_multiple_of(width)
+                    && (to as usize).is_multiple_of(width * size_of::<T>())
+                {
                     for v in (0..lanes).step_by(width) {
                         T::vstream(s, to.add(v), T::vload(s, values.0.as_ptr().add(v)));
                     }

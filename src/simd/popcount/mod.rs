@@ -14,11 +14,16 @@
 //! | AVX2, AVX-512 without it | the row's bits choose a table, the lane's bits look up: shuffle, add ("Four Russians") | 8 bytes of 64 |
 //! | portable, NEON | `count_ones` on 32-bit lanes, left to the compiler | 2 halves of 64 x 32 bits |
 
+// Index loops over registers and lanes say which operand each index walks; iterators would hide it.
+#![allow(clippy::needless_range_loop)]
+
+#[cfg(target_arch = "x86_64")]
+mod instruction;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod table;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use super::{Lanes, Level};
 
@@ -81,16 +86,16 @@ impl Popcount {
             use pulp::x86::{V3, V4};
             match (self.level, self.instruction) {
                 (Level::V4, true) => {
-                    let counter = x86::Instruction::try_new().expect("AVX-512 VPOPCNTDQ was not checked");
+                    let counter = instruction::Instruction::try_new().expect("AVX-512 VPOPCNTDQ was not checked");
                     return counter.vectorize(Bound { counter, kernel });
                 }
                 (Level::V4, false) => {
                     let lanes = V4::try_new().expect("the AVX-512 level was not checked");
-                    return lanes.vectorize(Bound { counter: x86::Table(lanes), kernel });
+                    return lanes.vectorize(Bound { counter: table::Table(lanes), kernel });
                 }
                 (Level::V3, _) => {
                     let lanes = V3::try_new().expect("the AVX2 level was not checked");
-                    return lanes.vectorize(Bound { counter: x86::Table(lanes), kernel });
+                    return lanes.vectorize(Bound { counter: table::Table(lanes), kernel });
                 }
                 _ => {}
             }
@@ -128,7 +133,7 @@ impl Popcount {
 /// Whether the processor counts the bits of 32-bit lanes in one instruction.
 fn has_instruction() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return x86::Instruction::is_available();
+    return instruction::Instruction::is_available();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
@@ -232,6 +237,10 @@ impl CountKernel for Bare {
         counter.bare(self.0)
     }
 }
+
+/// Words of the rows that [`CountBits::agree`] compares at a time, so that the comparison stays in a first-level cache.
+#[cfg(target_arch = "x86_64")]
+const AGREE_WORDS: usize = 64;
 
 /// What [`CountBits::count`] demands of its arguments.
 #[inline(always)]
