@@ -360,10 +360,10 @@ impl Judge<'_> {
             for (k, &input) in row.inputs.iter().enumerate() {
                 seen.inputs[(j, k)] = f64::from(input);
             }
-            for i in 0..2 {
+            for (i, truth) in truth.into_iter().enumerate() {
                 seen.base[(j, i)] = f64::from(row.base[i]);
                 seen.scale[(j, i)] = f64::from(row.scale[i]);
-                seen.truth[(j, i)] = truth[i];
+                seen.truth[(j, i)] = truth;
             }
         }
         seen

@@ -27,6 +27,7 @@ pub enum Storage {
     MatrixFree,
 }
 
+#[allow(clippy::large_enum_variant)] // one per regression
 enum Kernel<T> {
     Stored(GramMatrix<T>),
     MatrixFree(KernelProduct<T>, ProductWorkspace<T>),
