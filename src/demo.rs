@@ -31,7 +31,7 @@ const MOST_ITERATIONS: u64 = 4000;
 /// Rows that are generated.
 const GENERATED: usize = 1200;
 /// Cells on each side of the density's picture, and arrows on each side of the field's.
-const CELLS: usize = 56;
+const CELLS: usize = 44;
 const ARROWS: usize = 17;
 /// The diffusion time of the field's picture.
 const FIELD_TIME: f64 = 0.42;

@@ -22,6 +22,7 @@ use crate::score::spectrum::Spectrum;
 use crate::score::streams::{Purpose, stream};
 use crate::score::training::{Run, TimeDensity, Training};
 use crate::table::Table;
+use crate::table::calibration::Calibration;
 use crate::table::codec::{Codec, Decode};
 use crate::table::encoded::EncodedTable;
 use crate::table::schema::{Schema, SchemaOptions};
@@ -105,6 +106,12 @@ impl FitSettings {
     }
 }
 
+/// Rows drawn to calibrate a model, the share of a time budget set aside for it, and what keeps its noise apart from that of
+/// generated tables.
+const CALIBRATION_ROWS: usize = 8192;
+const CALIBRATION_SHARE: f64 = 0.04;
+const CALIBRATION_SEED: u64 = 0x6361_6c69_6272_6174;
+
 /// First diffusion time of the variance-preserving process under [`Preset::Paper`]: a noise of 1 to 2 % of the signal.
 const PAPER_START: f64 = 1e-3;
 
@@ -146,6 +153,8 @@ pub struct FittedTable {
     pub codec: Codec,
     /// The score model of the matrix's rows.
     pub model: ScoreModel,
+    /// What brings the normal scores of generated numbers back to a normal distribution; none under [`Preset::Paper`].
+    pub calibration: Option<Calibration>,
     /// How it was fitted.
     pub record: Record,
 }
@@ -173,11 +182,17 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: &mut dyn FnMut(&Progr
     memory::check("the network", network)?;
     let rows = table.rows() as u128 * inputs * size_of::<f32>() as u128;
     memory::check("the coded table", if settings.preset == Preset::Paper { 6 * rows } else { rows })?;
-    let (model, record) = match settings.preset {
-        Preset::Best => fit_best(&source, settings, started, observe)?,
-        Preset::Paper => fit_paper(&source, settings, started, observe)?,
-    };
-    Ok(FittedTable { codec, model, record })
+    match settings.preset {
+        Preset::Best => {
+            let (model, record) = fit_best(&source, settings, started, observe)?;
+            let calibration = Some(calibrate(&model, settings)?);
+            Ok(FittedTable { codec, model, calibration, record })
+        }
+        Preset::Paper => {
+            let (model, record) = fit_paper(&source, settings, started, observe)?;
+            Ok(FittedTable { codec, model, calibration: None, record })
+        }
+    }
 }
 
 fn fit_best(
@@ -210,7 +225,8 @@ fn fit_best(
             Length::Iterations(k) if run.steps() >= k => (1.0, Some("all iterations were made")),
             Length::Iterations(k) => (run.steps() as f64 / k as f64, None),
             Length::Budget(budget) => {
-                let (used, all) = (started.elapsed().saturating_sub(begun), budget.saturating_sub(begun));
+                let reserve = budget.mul_f64(CALIBRATION_SHARE);
+                let (used, all) = (started.elapsed().saturating_sub(begun), budget.saturating_sub(begun + reserve));
                 (used.as_secs_f64() / all.as_secs_f64(), (used >= all).then_some("the time budget was used"))
             }
         };
@@ -235,6 +251,18 @@ fn fit_best(
     };
     let network = run.network();
     Ok((ScoreModel::new(process, preconditioner, network)?, record))
+}
+
+/// Draws rows from the model and notes how their numbers are distributed: a denoiser that is a little too cautious makes them
+/// a little too narrow, in every column's own way.
+fn calibrate(model: &ScoreModel, settings: &FitSettings) -> Result<Calibration> {
+    let sampler = Sampler::new(SampleSettings::METHOD, SampleSettings::STEPS);
+    let mut denoiser = model.batch_denoiser(settings.threads);
+    let (seed, par) = (settings.seed ^ CALIBRATION_SEED, Par::rayon(settings.threads));
+    let rows = sampler.run(model.process(), &mut denoiser, CALIBRATION_ROWS, seed, par, &mut |_, _| ())?;
+    let numbers = model.preconditioner().layout().numerical;
+    let columns = (0..numbers).map(|i| (0..rows.rows()).map(|j| f64::from(rows.get(j, i))).collect());
+    Calibration::fit(columns.collect())
 }
 
 /// Full-batch gradient descent of the plain network on a regression set that is drawn once, until the rule stops it.
@@ -317,19 +345,29 @@ pub struct SampleSettings {
     pub threads: usize,
 }
 
+impl SampleSettings {
+    /// The sampler used unless another is asked for, and the one models are calibrated with.
+    pub const METHOD: Method = Method::Heun;
+    /// Its steps.
+    pub const STEPS: usize = 40;
+}
+
 /// Generates a table. `observe` is told how much is done, in parts of a whole.
 ///
 /// # Errors
 /// [`Error::Setting`] for unusable settings, [`Error::Model`] if samples leave the finite numbers.
 pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn FnMut(usize, usize)) -> Result<Table> {
-    let FittedTable { codec, model, .. } = fitted;
+    let FittedTable { codec, model, calibration, .. } = fitted;
     // Normal scores in two types, and the cells as text.
     memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
     let sampler = Sampler::new(settings.method, settings.steps);
     let mut denoiser = model.batch_denoiser(settings.threads);
     let par = Par::rayon(settings.threads);
     let rows = sampler.run(model.process(), &mut denoiser, settings.rows, settings.seed, par, observe)?;
-    let scores = Mat::from_fn(rows.rows(), rows.columns(), |i, j| f64::from(rows.get(i, j)));
+    let mut scores = Mat::from_fn(rows.rows(), rows.columns(), |i, j| f64::from(rows.get(i, j)));
+    if let Some(calibration) = calibration {
+        calibration.apply(scores.as_mut());
+    }
     codec.decode(scores.as_ref(), Decode::default())
 }
 

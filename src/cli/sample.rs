@@ -25,7 +25,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "SYNTHETIC.csv")]
     out: PathBuf,
     /// Steps from noise to data
-    #[arg(long, value_name = "K", default_value_t = 40)]
+    #[arg(long, value_name = "K", default_value_t = SampleSettings::STEPS)]
     steps: usize,
     /// How steps are made
     #[arg(long, value_enum, default_value_t = Sampler::Heun)]

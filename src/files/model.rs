@@ -1,7 +1,7 @@
 //! Fitted models as safetensors files: the weights as tensors that other tools open, the settings as JSON in the header.
 //!
 //! Tensors: `w` (m x D, f32) and `a` (m x d, +-1 as i8), row-major; the preconditioner's `means`, `variances`, `ridge`,
-//! `scales` (f32); and for each numerical column `i` of the table its distinct values `codec.levels.i` (f64) with their
+//! `scales` (f32); `calibration` (numbers x quantiles, f64) where there is one; and for each numerical column `i` of the table its distinct values `codec.levels.i` (f64) with their
 //! frequencies `codec.counts.i` (u32). The header's only entry, `ntk_score`, is a JSON object: [`Header`].
 
 use std::borrow::Cow;
@@ -16,6 +16,7 @@ use crate::score::denoiser::{Base, Layout, Preconditioner, PreconditionerParts};
 use crate::score::model::ScoreModel;
 use crate::score::network::Network;
 use crate::score::process::{ForwardProcess, Schedule};
+use crate::table::calibration::Calibration;
 use crate::table::codec::{Codec, CodecParts};
 use crate::table::schema::Schema;
 use crate::{Error, Result};
@@ -48,7 +49,7 @@ struct Header {
 /// # Errors
 /// [`Error::Model`] if the model uses something that the format cannot say.
 pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
-    let FittedTable { codec, model, record } = fitted;
+    let FittedTable { codec, model, calibration, record } = fitted;
     let codec = codec.to_parts();
     let process = model.process();
     let schedule = match process.schedule() {
@@ -80,6 +81,14 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         [("means", &parts.means), ("variances", &parts.variances), ("ridge", &parts.ridge), ("scales", &parts.scales)]
     {
         tensors.push((name.to_owned(), Tensor::vector(values, Dtype::F32, |x| x.to_le_bytes())));
+    }
+    if let Some(calibration) = calibration {
+        let values: Vec<f64> = calibration.quantiles().iter().flatten().copied().collect();
+        let shape = vec![calibration.quantiles().len(), Calibration::QUANTILES];
+        tensors.push((
+            "calibration".to_owned(),
+            Tensor { shape, ..Tensor::vector(&values, Dtype::F64, |x| x.to_le_bytes()) },
+        ));
     }
     for (i, (levels, counts)) in codec.levels.iter().zip(&codec.counts).enumerate() {
         tensors.push((format!("codec.levels.{i}"), Tensor::vector(levels, Dtype::F64, |x| x.to_le_bytes())));
@@ -140,11 +149,22 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
         schema: header.schema,
         level_counts: header.level_counts,
     })?;
+    let calibration = match file.tensor("calibration") {
+        Err(_) => None,
+        Ok(_) => {
+            let values = read(&file, "calibration", Dtype::F64, f64::from_le_bytes)?;
+            let (rows, rest) = values.as_chunks::<{ Calibration::QUANTILES }>();
+            if rows.len() != columns || !rest.is_empty() {
+                return Err(broken("its calibration has another number of columns".into()));
+            }
+            Some(Calibration::from_quantiles(rows.iter().map(|q| q.to_vec()).collect())?)
+        }
+    };
     let model = ScoreModel::new(process, preconditioner, network)?;
     if model.dimension() != codec.width() {
         return Err(broken("its network and its table have different widths".into()));
     }
-    Ok(FittedTable { codec, model, record: header.record })
+    Ok(FittedTable { codec, model, calibration, record: header.record })
 }
 
 /// The part of the header that every version has.

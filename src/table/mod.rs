@@ -4,6 +4,7 @@
 //! [`Codec`] turns rows into vectors of normal scores and one-hot blocks and back, and [`metrics`] compares a generated
 //! table with the real one. Nothing here reads or writes files, and nothing here knows of scores or kernels.
 
+pub mod calibration;
 pub mod codec;
 pub mod encoded;
 pub mod metrics;
