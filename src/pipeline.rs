@@ -11,6 +11,7 @@ use crate::kernels::Panels;
 use crate::kernels::descent::Rule;
 use crate::score::denoiser::{Base, DataSource, Layout, Preconditioner};
 use crate::score::early_stopping::StoppingRule;
+use crate::score::kernel_regression::default_step;
 use crate::score::model::ScoreModel;
 use crate::score::network::{Network, Trainer, least_squares};
 use crate::score::operator::MatrixFree;
@@ -106,7 +107,10 @@ impl FitSettings {
     }
 }
 
-/// Rows drawn to calibrate a model, the share of a time budget set aside for it, and what keeps its noise apart from that of
+/// Largest step size of Adam.
+const ADAM_RATE: f64 = 2e-3;
+
+/// Most rows drawn to calibrate a model, the share of a time budget set aside for it, and what keeps its noise apart from that of
 /// generated tables.
 const CALIBRATION_ROWS: usize = 8192;
 const CALIBRATION_SHARE: f64 = 0.04;
@@ -184,8 +188,8 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: &mut dyn FnMut(&Progr
     memory::check("the coded table", if settings.preset == Preset::Paper { 6 * rows } else { rows })?;
     match settings.preset {
         Preset::Best => {
-            let (model, record) = fit_best(&source, settings, started, observe)?;
-            let calibration = Some(calibrate(&model, settings)?);
+            let (model, record, rows) = fit_best(&source, settings, started, observe)?;
+            let calibration = Some(calibrate(&model, rows, settings)?);
             Ok(FittedTable { codec, model, calibration, record })
         }
         Preset::Paper => {
@@ -200,7 +204,7 @@ fn fit_best(
     settings: &FitSettings,
     started: Instant,
     observe: &mut dyn FnMut(&Progress),
-) -> Result<(ScoreModel, Record)> {
+) -> Result<(ScoreModel, Record, usize)> {
     let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0)?;
     let preconditioner = Preconditioner::fit(Base::Columns, source, &process, settings.seed)?;
     let outputs = preconditioner.layout().width();
@@ -209,7 +213,7 @@ fn fit_best(
     let training = Training {
         batch: settings.batch,
         rule: optimizer.rule(),
-        rate: if optimizer == OptimizerKind::Adam { 2e-3 } else { 0.5 },
+        rate: ADAM_RATE,
         warm_up: 0.02,
         average: 0.999,
         weights: [1.0, 1.0],
@@ -218,6 +222,12 @@ fn fit_best(
         workers: settings.threads,
     };
     let mut run = Run::new(training, source, &process, &preconditioner, network)?;
+    if optimizer != OptimizerKind::Adam {
+        // Of the mean loss over a batch, by the largest eigenvalue of its kernel.
+        let inputs = run.draw_inputs();
+        let step = default_step(inputs.as_ref(), Par::rayon(settings.threads))? * settings.batch as f64;
+        run.set_rate(step / overlap(outputs, settings.width));
+    }
     let begun = started.elapsed();
     let mut losses = [0.0; 2];
     let ended = loop {
@@ -249,17 +259,26 @@ fn fit_best(
         losses,
         ended: ended.into(),
     };
+    let rows = match settings.length {
+        Length::Iterations(_) => CALIBRATION_ROWS,
+        Length::Budget(budget) => {
+            // A step is about two forward passes of its batch, and a sampled row takes two of them a step.
+            let pass = (started.elapsed() - begun).as_secs_f64() / (2 * run.steps().max(1) * settings.batch) as f64;
+            let fitting = budget.mul_f64(CALIBRATION_SHARE).as_secs_f64() / (pass * (2 * SampleSettings::STEPS) as f64);
+            (fitting as usize).clamp(CALIBRATION_ROWS / 16, CALIBRATION_ROWS)
+        }
+    };
     let network = run.network();
-    Ok((ScoreModel::new(process, preconditioner, network)?, record))
+    Ok((ScoreModel::new(process, preconditioner, network)?, record, rows))
 }
 
 /// Draws rows from the model and notes how their numbers are distributed: a denoiser that is a little too cautious makes them
 /// a little too narrow, in every column's own way.
-fn calibrate(model: &ScoreModel, settings: &FitSettings) -> Result<Calibration> {
+fn calibrate(model: &ScoreModel, rows: usize, settings: &FitSettings) -> Result<Calibration> {
     let sampler = Sampler::new(SampleSettings::METHOD, SampleSettings::STEPS);
     let mut denoiser = model.batch_denoiser(settings.threads);
     let (seed, par) = (settings.seed ^ CALIBRATION_SEED, Par::rayon(settings.threads));
-    let rows = sampler.run(model.process(), &mut denoiser, CALIBRATION_ROWS, seed, par, &mut |_, _| ())?;
+    let rows = sampler.run(model.process(), &mut denoiser, rows, seed, par, &mut |_, _| ())?;
     let numbers = model.preconditioner().layout().numerical;
     let columns = (0..numbers).map(|i| (0..rows.rows()).map(|j| f64::from(rows.get(j, i))).collect());
     Calibration::fit(columns.collect())
@@ -284,9 +303,8 @@ fn fit_paper(
     let spectrum = kernel_spectrum(set.inputs.as_ref(), settings)?;
     let samples = z.rows() as f64;
     // On 1/(2N) sum |f - y|^2 with step s, gradient descent converges for s below 2/lambda_1; on the summed loss the step is
-    // s/N. The finite network's largest eigenvalue exceeds the kernel's by the chance overlap of the output signs.
-    let overlap = 1.0 + 2.0 * (labels.columns() as f64 / settings.width as f64).sqrt();
-    let step = 1.0 / (spectrum.largest() * overlap);
+    // s/N.
+    let step = 1.0 / (spectrum.largest() * overlap(labels.columns(), settings.width));
     let rule = settings.optimizer.unwrap_or(OptimizerKind::Descent).rule();
     let mut trainer = Trainer::new(network, rule, false, settings.threads)?;
     let stopping = StoppingRule::SHARP;
@@ -320,6 +338,12 @@ fn fit_paper(
     };
     let model = ScoreModel::new(process, preconditioner, trainer.network().clone())?;
     Ok((model, record))
+}
+
+/// By how much the largest eigenvalue of a network's kernel may exceed the limit kernel's, because the signs of two outputs
+/// agree by chance on more than half of the neurons: the norm of a random matrix of signs' correlations.
+fn overlap(outputs: usize, neurons: usize) -> f64 {
+    1.0 + 2.0 * (outputs as f64 / neurons as f64).sqrt() + outputs as f64 / neurons as f64
 }
 
 /// The eigenvalues of K/N of the regression's inputs, by quadrature: no N x N matrix.

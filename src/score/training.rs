@@ -1,5 +1,6 @@
 //! Training a score model on rows of data: batches drawn with fresh noise, the network's step, the schedule of step sizes.
 
+use faer::Mat;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -178,6 +179,17 @@ impl<'a> Run<'a> {
             sums[0] + sums[1]
         })?;
         Ok([sums[0] / rows / layout.numerical.max(1) as f64, sums[1] / rows / layout.blocks.len().max(1) as f64])
+    }
+
+    /// The network inputs of a freshly drawn batch: batch x D, what a step size can be chosen by.
+    pub fn draw_inputs(&mut self) -> Mat<f32> {
+        self.draw_batch();
+        self.batch.inputs.to_matrix()
+    }
+
+    /// Sets the largest step size.
+    pub fn set_rate(&mut self, rate: f64) {
+        self.settings.rate = rate;
     }
 
     /// The network with averaged weights.
