@@ -307,8 +307,11 @@ impl<T: Real> Place<'_, T> {
         // SAFETY: the caller's word.
         unsafe {
             self.target.write(s, values, i * n1 + self.first, k * n2 + self.lane, self.width);
-            let transposed = &transposed[..self.mirrored];
-            self.target.write(s, transposed, i * n1 + self.lane, k * n2 + self.first, values.len());
+            // A rectangle has nothing to mirror, and its lanes need not be lines.
+            if self.mirrored > 0 {
+                let transposed = &transposed[..self.mirrored];
+                self.target.write(s, transposed, i * n1 + self.lane, k * n2 + self.first, values.len());
+            }
         }
     }
 }
