@@ -179,6 +179,9 @@ fn number_labels(sheet: &Sheet<'_, '_>, edges: &[f64], (left, right): (i32, i32)
 /// places are dense.
 fn marks(first: f64, last: f64, place: &dyn Fn(f64) -> i32) -> Vec<(f64, String)> {
     const APART: i32 = 44;
+    if first >= last {
+        return Vec::new();
+    }
     let smallest = round_step((last - first) / 40.0);
     let mut shown: Vec<(f64, String)> = Vec::new();
     // Coarse steps first, so that the roundest numbers win the room.
@@ -358,6 +361,20 @@ mod tests {
         assert_eq!(short_number(-0.25, 0.05), "\u{2212}0.25");
         assert_eq!(short_number(-0.0, 0.05), "0");
         assert_eq!(short_number(40.0, 20.0), "40");
+    }
+
+    #[test]
+    fn marks_stand_apart_and_are_round() {
+        let shown = |first: f64, last: f64| {
+            let place = |value: f64| (240.0 * (value - first) / (last - first)).round() as i32;
+            let mut marks = marks(first, last, &place);
+            marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+            assert!(marks.windows(2).all(|pair| place(pair[1].0) - place(pair[0].0) >= 44));
+            marks.into_iter().map(|(_, label)| label).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert!(shown(-3000.0, 45_000.0).contains(&"20k".to_owned()));
+        assert!(marks(2.0, 2.0, &|_| 0).is_empty());
     }
 
     #[test]

@@ -112,7 +112,10 @@ fn number_marginal(column: &ColumnSchema, train: &[f64], synthetic: &[f64]) -> M
     let (low, high) = (quantile(&ordered, 0.01), quantile(&ordered, 0.99));
     let whole = matches!(column.kind, ColumnKind::Numerical { integer: true, .. });
     let (low, high) = if high > low { (low, high) } else { (ordered[0], ordered[ordered.len() - 1]) };
-    let edges: Vec<f64> = if whole && high - low < MOST_WHOLE_BINS as f64 {
+    let edges: Vec<f64> = if low == high {
+        let half = (low.abs() * 1e-6).max(0.5); // one bin around the constant
+        vec![low - half, low + half]
+    } else if whole && high - low < MOST_WHOLE_BINS as f64 {
         let (first, last) = (low.floor(), high.ceil());
         (0..=(last - first) as usize + 1).map(|step| first - 0.5 + step as f64).collect()
     } else {
@@ -164,5 +167,7 @@ mod tests {
         assert!((many.train.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         let constant = number_marginal(&column, &[4.0, 4.0], &[5.0, 5.0]);
         assert_eq!((constant.train.len(), constant.synthetic[0]), (1, 1.0));
+        let constant = number_marginal(&column, &[1e30, 1e30], &[1e30, 2e30]);
+        assert!(constant.edges[0] < constant.edges[1] && constant.train == [1.0]);
     }
 }
