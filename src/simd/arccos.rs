@@ -15,15 +15,8 @@
 use super::{Lanes, Real};
 
 /// Coefficients of P for f32, constant first.
-pub(super) const SINGLE: [f32; 7] = [
-    0.999_999_9,
-    -0.136_609_23,
-    0.056_503_61,
-    -0.031_068_694,
-    0.017_125_117,
-    -0.007_095_981,
-    0.001_461_685_3,
-];
+pub(super) const SINGLE: [f32; 7] =
+    [0.999_999_9, -0.136_609_23, 0.056_503_61, -0.031_068_694, 0.017_125_117, -0.007_095_981, 0.001_461_685_3];
 
 /// Coefficients of P for f64, constant first.
 pub(super) const DOUBLE: [f64; 17] = [

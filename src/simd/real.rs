@@ -176,7 +176,12 @@ macro_rules! real {
                 if S::FUSED { s.$fma(a, b, c) } else { s.$add(s.$mul(a, b), c) }
             }
             #[inline(always)]
-            fn vneg_mul_add<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S> {
+            fn vneg_mul_add<S: Lanes>(
+                s: S,
+                a: Self::Vector<S>,
+                b: Self::Vector<S>,
+                c: Self::Vector<S>,
+            ) -> Self::Vector<S> {
                 if S::FUSED { s.$fma(s.$neg(a), b, c) } else { s.$sub(c, s.$mul(a, b)) }
             }
             #[inline(always)]

@@ -106,9 +106,12 @@ pub(super) mod x86 {
             // Row 4 g + i now holds, in quarter q, column 4 q + i of rows 4 g .. 4 g + 4: transpose the quarters.
             let mut out = r;
             for i in 0..4 {
-                let (a, b) = (_mm512_shuffle_f32x4::<0x88>(r[i], r[i + 4]), _mm512_shuffle_f32x4::<0xdd>(r[i], r[i + 4]));
-                let (c, d) =
-                    (_mm512_shuffle_f32x4::<0x88>(r[i + 8], r[i + 12]), _mm512_shuffle_f32x4::<0xdd>(r[i + 8], r[i + 12]));
+                let (a, b) =
+                    (_mm512_shuffle_f32x4::<0x88>(r[i], r[i + 4]), _mm512_shuffle_f32x4::<0xdd>(r[i], r[i + 4]));
+                let (c, d) = (
+                    _mm512_shuffle_f32x4::<0x88>(r[i + 8], r[i + 12]),
+                    _mm512_shuffle_f32x4::<0xdd>(r[i + 8], r[i + 12]),
+                );
                 out[i] = _mm512_shuffle_f32x4::<0x88>(a, c);
                 out[i + 4] = _mm512_shuffle_f32x4::<0x88>(b, d);
                 out[i + 8] = _mm512_shuffle_f32x4::<0xdd>(a, c);
@@ -132,9 +135,12 @@ pub(super) mod x86 {
             // Row 2 g + i holds, in quarter q, column 2 q + i of rows 2 g and 2 g + 1: transpose the quarters.
             let mut out = r;
             for i in 0..2 {
-                let (a, b) = (_mm512_shuffle_f64x2::<0x88>(p[i], p[i + 2]), _mm512_shuffle_f64x2::<0xdd>(p[i], p[i + 2]));
-                let (c, d) =
-                    (_mm512_shuffle_f64x2::<0x88>(p[i + 4], p[i + 6]), _mm512_shuffle_f64x2::<0xdd>(p[i + 4], p[i + 6]));
+                let (a, b) =
+                    (_mm512_shuffle_f64x2::<0x88>(p[i], p[i + 2]), _mm512_shuffle_f64x2::<0xdd>(p[i], p[i + 2]));
+                let (c, d) = (
+                    _mm512_shuffle_f64x2::<0x88>(p[i + 4], p[i + 6]),
+                    _mm512_shuffle_f64x2::<0xdd>(p[i + 4], p[i + 6]),
+                );
                 out[i] = _mm512_shuffle_f64x2::<0x88>(a, c);
                 out[i + 2] = _mm512_shuffle_f64x2::<0x88>(b, d);
                 out[i + 4] = _mm512_shuffle_f64x2::<0xdd>(a, c);

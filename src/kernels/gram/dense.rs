@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use faer::{MatMut, MatRef, Par};
 
-use super::samples::{Block, Samples};
-use super::store::{Outgoing, Target};
-use super::tile::{Micro, micro_tile, width};
+use super::cache::last_level;
+use super::samples::Samples;
+use super::store::{Fence, Place};
+use super::tile::Tile;
 use crate::kernels::panels::check_shape;
-use crate::kernels::{Lane64, PANEL, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::kernels::{PANEL, for_each_task, workers};
+use crate::simd::{Level, Real};
 use crate::{Error, Result};
 
 /// [`gram_with`] at the current level.
@@ -30,11 +31,7 @@ pub fn gram_into<T: Real>(out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Res
 pub fn gram_with<T: Real>(level: Level, out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
     check_shape("the output", out.nrows(), out.ncols(), z.nrows(), z.nrows())?;
     let samples = Samples::new(level, "the samples", z, par)?;
-    let mut target = Target::new(out);
-    if target.row != 1 {
-        target = target.transposed();
-    }
-    fill(level, Form::Both, target, &samples, &samples, 0, par);
+    fill(level, Form::Both, Place::new(out), &samples, &samples, None, par);
     Ok(())
 }
 
@@ -53,7 +50,7 @@ pub fn gram_lower_into<T: Real>(out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) 
 pub fn gram_lower_with<T: Real>(level: Level, out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
     check_shape("the output", out.nrows(), out.ncols(), z.nrows(), z.nrows())?;
     let samples = Samples::new(level, "the samples", z, par)?;
-    fill(level, Form::Lower, Target::new(out), &samples, &samples, 0, par);
+    fill(level, Form::Lower, Place::new(out), &samples, &samples, None, par);
     Ok(())
 }
 
@@ -80,13 +77,7 @@ pub fn gram_rows_with<T: Real>(
     check_shape("the output", out.nrows(), out.ncols(), rows.len(), z.nrows())?;
     let all = Samples::new(level, "the samples", z, par)?;
     let some = Samples::new(level, "the samples", z.subrows(rows.start, rows.len()), par)?;
-    let target = Target::new(out);
-    fill(level, Form::Rows, target, &some, &all, 0, par);
-    for (i, row) in rows.enumerate() {
-        let k = all.block(row / PANEL).diagonal.0[row % PANEL];
-        // SAFETY: row i and column `row` exist, and nobody else writes now.
-        unsafe { *target.at(i, row) = k };
-    }
+    fill(level, Form::Rows, Place::new(out), &some, &all, Some(rows.start), par);
     Ok(())
 }
 
@@ -114,7 +105,7 @@ pub fn cross_gram_with<T: Real>(
     check_shape("the output", out.nrows(), out.ncols(), z1.nrows(), z2.nrows())?;
     let left = Samples::new(level, "the first samples", z1, par)?;
     let right = Samples::new(level, "the second samples", z2, par)?;
-    fill(level, Form::Rows, Target::new(out), &left, &right, 0, par);
+    fill(level, Form::Rows, Place::new(out), &left, &right, None, par);
     Ok(())
 }
 
@@ -138,163 +129,64 @@ pub(super) enum Form {
     Rows,
 }
 
-/// Two tile buffers: one being filled, one on its way out.
-pub(super) struct Buffers<T>(Vec<Lane64<T>>);
-
 /// Blocks per side of a task at most: 16 blocks of 64 f32 are one 4 KB page of each column, so that a task visits no page
 /// twice and its 2048 pages stay within the reach of the second-level TLB.
 const GROUP: usize = 16;
 
+/// Fills `place`; `diagonal` is the column of the first row's own sample, where the rows are some of the columns' samples.
 pub(super) fn fill<T: Real>(
     level: Level,
     form: Form,
-    target: Target<T>,
+    place: Place<T>,
     left: &Samples<T>,
     right: &Samples<T>,
-    _offset: usize,
+    diagonal: Option<usize>,
     par: Par,
 ) {
-    // Rows contiguous in a rectangle: fill its transpose, which is the other way round in everything.
-    let (target, left, right) =
-        if form == Form::Rows && target.row != 1 && target.column == 1 { (target.transposed(), right, left) } else { (target, left, right) };
     let workers = workers(par);
     // Enough tasks for each worker to find its share, as large as that allows.
     let parts = 4 * (workers as f64).sqrt().ceil() as usize;
-    let (i_group, j_group) =
-        ((left.blocks() / parts).clamp(1, GROUP), (right.blocks() / parts).clamp(1, GROUP));
+    let group = |blocks: usize| (blocks / parts).clamp(1, GROUP);
+    let (i_group, j_group) = (group(left.blocks()), group(right.blocks()));
     let (i_groups, j_groups) = (left.blocks().div_ceil(i_group), right.blocks().div_ceil(j_group));
     let tasks: Vec<(usize, usize)> = (0..i_groups)
         .flat_map(|i| (0..if form == Form::Rows { j_groups } else { i + 1 }).map(move |j| (i, j)))
         .collect();
-    let mut buffers: Vec<Buffers<T>> = (0..workers.min(tasks.len().max(1)))
-        .map(|_| Buffers(vec![Lane64([T::ZERO; PANEL]); 2 * width::<T>()]))
-        .collect();
-    for_each_task(tasks.len(), &mut buffers, |buffers, task| {
+    let bytes = left.count() * right.count() * size_of::<T>();
+    let place = Place { stream: place.is_aligned() && bytes > last_level(), ..place };
+    for_each_task(tasks.len(), &mut vec![(); workers], |(), task| {
         let (i, j) = tasks[task];
-        let range = |group: usize, size: usize, blocks: usize| group * size..((group + 1) * size).min(blocks);
-        let (i, j) = (range(i, i_group, left.blocks()), range(j, j_group, right.blocks()));
-        level.run(Group { form, target, left, right, i, j, buffers: &mut buffers.0 });
-    });
-}
-
-/// The tiles of some blocks i with some blocks j.
-struct Group<'a, T> {
-    form: Form,
-    target: Target<T>,
-    left: &'a Samples<T>,
-    right: &'a Samples<T>,
-    i: Range<usize>,
-    j: Range<usize>,
-    buffers: &'a mut [Lane64<T>],
-}
-
-impl<T: Real> Kernel for Group<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Lanes>(self, s: S) {
-        if !S::FUSED {
-            self.run_tiled::<S, 2, 1>(s)
-        } else if S::REGISTER_COUNT >= 32 {
-            self.run_tiled::<S, 8, 2>(s)
-        } else {
-            self.run_tiled::<S, 4, 2>(s)
-        }
-    }
-}
-
-impl<T: Real> Group<'_, T> {
-    #[inline(always)]
-    fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
-        let (wide, group) = (width::<T>(), V * T::lanes::<S>());
-        assert!(self.buffers.len() == 2 * wide && PANEL.is_multiple_of(group) && wide.is_multiple_of(R));
-        let buffers = self.buffers.as_mut_ptr().cast::<T>();
-        let mut side = 0;
-        let mut pending: Option<Outgoing<T>> = None;
-        for i_block in self.i.clone() {
-            let left = self.left.block(i_block);
-            for j_block in self.j.clone() {
-                if self.form != Form::Rows && j_block > i_block {
+        let blocks = |group: usize, size: usize, blocks: usize| group * size..((group + 1) * size).min(blocks);
+        for i in blocks(i, i_group, left.blocks()) {
+            for j in blocks(j, j_group, right.blocks()) {
+                if form != Form::Rows && j > i {
                     break;
                 }
-                let right = self.right.block(j_block);
-                for first in (0..right.count).step_by(wide) {
-                    let columns = (right.count - first).min(wide);
-                    // SAFETY: the buffers hold two tiles.
-                    let buffer = unsafe { buffers.add(side * wide * PANEL) };
-                    let parts = left.count.div_ceil(group) * columns.div_ceil(R);
-                    let mut part = 0;
-                    for j in (0..columns).step_by(R) {
-                        for i in (0..left.count).step_by(group) {
-                            // SAFETY: the micro-tile lies within the blocks, as 64 and the width are multiples of its sides.
-                            unsafe {
-                                micro_tile::<T, S, R, V>(s, Micro { left, right, i, j: first + j }, buffer.add(j * PANEL + i));
-                                if let Some(tile) = &pending {
-                                    tile.advance(s, part, part + 1, parts);
-                                }
-                            }
-                            part += 1;
-                        }
-                    }
-                    // SAFETY: the tile is finished, and this task alone writes its entries.
-                    pending = unsafe { self.dispatch(s, buffer, left, right, (i_block, j_block), (first, columns)) };
-                    side ^= 1;
+                let diagonal = form != Form::Rows && i == j;
+                // SAFETY: the tile lies within the output, this task alone writes it, and its lines are aligned if streamed.
+                unsafe {
+                    let tile = Tile {
+                        left: left.block(i),
+                        right: right.block(j),
+                        diagonal,
+                        lower: form == Form::Lower,
+                        direct: place.from(i * PANEL, j * PANEL),
+                        mirror: (form == Form::Both && !diagonal)
+                            .then(|| place.from(j * PANEL, i * PANEL).transposed()),
+                    };
+                    tile.write(level);
                 }
             }
         }
-        if let Some(tile) = &pending {
-            // SAFETY: as above.
-            unsafe { tile.advance(s, 0, 1, 1) };
+        if place.stream {
+            level.run(Fence);
         }
-        s.fence();
-    }
-
-    /// Sends a tile on its way: whole tiles of contiguous targets later, others at once.
-    #[inline(always)]
-    unsafe fn dispatch<S: Lanes>(
-        &self,
-        _s: S,
-        buffer: *mut T,
-        left: Block<'_, T>,
-        right: Block<'_, T>,
-        (i_block, j_block): (usize, usize),
-        (first, columns): (usize, usize),
-    ) -> Option<Outgoing<T>> {
-        let target = self.target;
-        let (i, j) = (i_block * PANEL, j_block * PANEL + first);
-        let diagonal = self.form != Form::Rows && i_block == j_block;
-        // SAFETY: entries of the tile, which lie within the buffer and the target.
-        unsafe {
-            if diagonal {
-                for c in 0..columns {
-                    *buffer.add(c * PANEL + first + c) = right.diagonal.0[first + c];
-                }
-            }
-            let whole = left.count == PANEL && columns == width::<T>();
-            let mirrored = self.form == Form::Both && !diagonal;
-            if whole && !(diagonal && self.form == Form::Lower) {
-                if target.row == 1 {
-                    let direct = Some((target.at(i, j), target.column));
-                    let mirror = mirrored.then(|| (target.at(j, i), target.column));
-                    return Some(Outgoing { from: buffer, direct, mirror, stream: target.stream });
-                }
-                if target.column == 1 && !mirrored {
-                    let mirror = Some((target.at(i, j), target.row));
-                    return Some(Outgoing { from: buffer, direct: None, mirror, stream: target.stream });
-                }
-            }
-            for c in 0..columns {
-                for r in 0..left.count {
-                    let k = *buffer.add(c * PANEL + r);
-                    if !(diagonal && self.form == Form::Lower && r < first + c) {
-                        *target.at(i + r, j + c) = k;
-                    }
-                    if mirrored {
-                        *target.at(j + c, i + r) = k;
-                    }
-                }
-            }
+    });
+    if let Some(first) = diagonal {
+        for i in 0..left.count() {
+            let k = left.block(i / PANEL).diagonal.0[i % PANEL];
+            // SAFETY: the entry exists, and the tasks are over.
+            unsafe { *place.at(i, first + i) = k };
         }
-        None
     }
 }

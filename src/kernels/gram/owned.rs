@@ -1,40 +1,100 @@
-//! A Gram matrix that owns its memory.
+//! A Gram matrix that owns its memory, in huge pages where the system has them.
 
-use faer::{Mat, MatMut, MatRef, Par};
+use std::alloc::{Layout, alloc, dealloc};
+use std::ptr::NonNull;
 
-use super::gram_into;
-use crate::simd::Real;
+use faer::{MatMut, MatRef, Par};
+
+use super::dense::{Form, fill};
+use super::samples::Samples;
+use super::store::Place;
+use super::tile::line;
+use crate::simd::{Level, Real};
 use crate::{Error, Result};
 
-/// An N x N matrix, column-major.
+/// What a huge page takes on most systems. Writing to fresh memory in 4 KB pages takes several times as long as the kernel.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// An N x N matrix, column-major, each column aligned to a cache line.
 #[derive(Debug)]
 pub struct GramMatrix<T> {
-    values: Mat<T>,
+    start: NonNull<T>,
+    layout: Layout,
+    samples: usize,
+    stride: usize,
 }
 
+// SAFETY: it owns its memory as a `Vec<T>` would.
+unsafe impl<T: Send> Send for GramMatrix<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for GramMatrix<T> {}
+
 impl<T: Real> GramMatrix<T> {
+    /// Memory for `samples` x `samples` values, not yet written.
+    fn reserve(samples: usize) -> Result<Self> {
+        let bytes = (samples.next_multiple_of(line::<T>()) as u128 * samples as u128) * size_of::<T>() as u128;
+        let refused = || Error::Memory { what: "the Gram matrix", bytes };
+        let size = usize::try_from(bytes).map_err(|_| refused())?;
+        let align = if size < HUGE_PAGE { 64 } else { HUGE_PAGE };
+        let layout = Layout::from_size_align(size.max(1), align).map_err(|_| refused())?;
+        if available().is_some_and(|free| size > free) {
+            return Err(refused());
+        }
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or_else(refused)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if align == HUGE_PAGE {
+            // SAFETY: the range is ours, and the advice does not change what it holds. A refusal costs speed only.
+            unsafe { libc::madvise(start.as_ptr().cast(), size, libc::MADV_HUGEPAGE) };
+        }
+        Ok(Self { start: start.cast(), layout, samples, stride: samples.next_multiple_of(line::<T>()) })
+    }
+
     /// The matrix.
     pub fn as_ref(&self) -> MatRef<'_, T> {
-        self.values.as_ref()
+        // SAFETY: N columns of N values, `stride` apart, all written by `gram`, borrowed as long as self.
+        unsafe { MatRef::from_raw_parts(self.start.as_ptr(), self.samples, self.samples, 1, self.stride as isize) }
     }
 
     /// The matrix, to be changed.
     pub fn as_mut(&mut self) -> MatMut<'_, T> {
-        self.values.as_mut()
+        // SAFETY: as above, borrowed mutably.
+        unsafe { MatMut::from_raw_parts_mut(self.start.as_ptr(), self.samples, self.samples, 1, self.stride as isize) }
     }
 }
 
-/// The Gram matrix (N x N, both triangles) of the rows of `z` (N x D) in memory of its own.
+impl<T> Drop for GramMatrix<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.start.as_ptr().cast(), self.layout) }
+    }
+}
+
+/// The Gram matrix (N x N, both triangles) of the rows of `z` (N x D) in memory of its own, in huge pages where the system has
+/// them.
 ///
 /// # Errors
-/// [`Error::Memory`] if N x N values do not fit in memory, [`Error::NotFinite`] if `z` holds a NaN or an infinity.
+/// [`Error::Memory`] if N x N values do not fit in memory, [`Error::NotFinite`] if `z` holds a NaN or an infinity,
+/// [`Error::Setting`] if a norm is beyond the type's range.
 pub fn gram<T: Real>(z: MatRef<'_, T>, par: Par) -> Result<GramMatrix<T>> {
-    let n = z.nrows();
-    let bytes = (n as u128).pow(2) * size_of::<T>() as u128;
-    if bytes > isize::MAX as u128 {
-        return Err(Error::Memory { what: "the Gram matrix", bytes });
-    }
-    let mut values = Mat::zeros(n, n);
-    gram_into(values.as_mut(), z, par)?;
-    Ok(GramMatrix { values })
+    let matrix = GramMatrix::<T>::reserve(z.nrows())?;
+    let level = Level::current();
+    let samples = Samples::new(level, "the samples", z, par)?;
+    let place = Place { start: matrix.start.as_ptr(), row: 1, column: matrix.stride as isize, stream: false };
+    fill(level, Form::Both, place, &samples, &samples, None, par);
+    Ok(matrix)
+}
+
+/// Bytes that can be had without pushing other programs out, where the system says.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn available() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn available() -> Option<usize> {
+    None
 }

@@ -40,9 +40,10 @@ impl<T: Real> Samples<T> {
     pub fn new(level: Level, what: &'static str, z: MatRef<'_, T>, par: Par) -> Result<Self> {
         let (count, dimension) = z.shape();
         let blocks = count.div_ceil(PANEL);
-        let mut units = zeros(blocks.checked_mul(dimension), blocks as u128 * dimension as u128)?;
-        let mut half_norms = zeros(Some(blocks), blocks as u128)?;
-        let mut diagonal = zeros(Some(blocks), blocks as u128)?;
+        let (mut units, mut half_norms, mut diagonal) = (Vec::new(), Vec::new(), Vec::new());
+        zeros(&mut units, "the copy of the samples", blocks, dimension)?;
+        zeros(&mut half_norms, "the norms of the samples", blocks, 1)?;
+        zeros(&mut diagonal, "the norms of the samples", blocks, 1)?;
         {
             let (units, half_norms) = (Disjoint::new(&mut units), Disjoint::new(&mut half_norms));
             let diagonal = Disjoint::new(&mut diagonal);
@@ -96,14 +97,22 @@ impl<T: Real> Samples<T> {
     }
 }
 
-fn zeros<T: Real>(len: Option<usize>, lanes: u128) -> Result<Vec<Lane64<T>>> {
-    let bytes = lanes.saturating_mul(size_of::<Lane64<T>>() as u128);
-    let refused = Error::Memory { what: "the copy of the samples", bytes };
-    let mut lanes = Vec::new();
-    let len = len.ok_or_else(|| refused.clone())?;
-    lanes.try_reserve_exact(len).map_err(|_| refused)?;
+/// Makes `lanes` hold `blocks` times `columns` lanes of zeros.
+///
+/// # Errors
+/// [`Error::Memory`] if there is no room; `what` names it.
+pub(super) fn zeros<T: Real>(
+    lanes: &mut Vec<Lane64<T>>,
+    what: &'static str,
+    blocks: usize,
+    columns: usize,
+) -> Result<()> {
+    let bytes = (blocks as u128 * columns as u128).saturating_mul(size_of::<Lane64<T>>() as u128);
+    lanes.clear();
+    let len = blocks.checked_mul(columns).filter(|&len| lanes.try_reserve_exact(len).is_ok());
+    let len = len.ok_or(Error::Memory { what, bytes })?;
     lanes.resize(len, Lane64([T::ZERO; PANEL]));
-    Ok(lanes)
+    Ok(())
 }
 
 /// 64 numbers about 64 rows.

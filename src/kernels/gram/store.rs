@@ -1,114 +1,107 @@
-//! Taking finished tiles from the L1 buffer to the output, a little at a time.
-//!
-//! A tile leaves twice: as it is, in runs along i, and transposed, in runs along j. The stores of one tile are spread over the
-//! computation of the next, so that the memory has as long for them as the arithmetic takes.
+//! Where finished entries go, a cache line at a time.
 
-use crate::kernels::PANEL;
-use crate::simd::{Lanes, Real};
+use std::mem::MaybeUninit;
 
-use super::tile::width;
+use faer::MatMut;
+
+use super::tile::line;
+use crate::simd::{Kernel, Lanes, Real};
+
+/// The most values in a cache line.
+const LINE: usize = 16;
 
 /// A matrix to be written: entry (i, j) lies at `start + i * row + j * column`.
 #[derive(Clone, Copy)]
-pub(super) struct Target<T> {
+pub(super) struct Place<T> {
     pub start: *mut T,
     pub row: isize,
     pub column: isize,
-    /// Past the caches; only if `start` and the strides allow it.
+    /// Past the caches; only where aligned.
     pub stream: bool,
 }
 
-// SAFETY: tasks write disjoint entries through copies of it, see `Target::new`'s callers.
-unsafe impl<T: Send> Send for Target<T> {}
+// SAFETY: tasks write disjoint entries through copies of it, which is the contract of every write.
+unsafe impl<T: Send> Send for Place<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Target<T> {}
+unsafe impl<T: Send> Sync for Place<T> {}
 
-/// One tile of 64 samples i by [`width`] samples j in a buffer, and where it goes.
-#[derive(Clone, Copy)]
-pub(super) struct Outgoing<T> {
-    /// Entry (i, j) is at `j * 64 + i`.
-    pub from: *const T,
-    /// Where entry (0, 0) goes and how far apart the runs along i are.
-    pub direct: Option<(*mut T, isize)>,
-    /// Where entry (0, 0) goes and how far apart the runs along j are.
-    pub mirror: Option<(*mut T, isize)>,
-    pub stream: bool,
-}
+/// A block of entries, aligned to cache lines; entry (i, j) at `j * line + i`.
+#[repr(C, align(64))]
+pub(super) struct Run<T>([MaybeUninit<T>; LINE * LINE]);
 
-impl<T: Real> Outgoing<T> {
-    /// Writes the share of the tile between `from` and `to` parts of `parts`.
+impl<T: Real> Run<T> {
+    /// A block not yet filled.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self([MaybeUninit::uninit(); LINE * LINE])
+    }
+
+    #[inline(always)]
+    fn row(&mut self, j: usize) -> *mut T {
+        assert!((j + 1) * line::<T>() <= LINE * LINE);
+        // SAFETY: row j lies within the block.
+        unsafe { self.0.as_mut_ptr().cast::<T>().add(j * line::<T>()) }
+    }
+
+    /// Sets the rows from `j` on.
     ///
     /// # Safety
-    /// - The buffer holds a whole tile, and all its destinations are writable by this thread alone.
-    /// - If `stream`, every run starts at a multiple of 64 bytes.
+    /// - V vectors make up a line.
     #[inline(always)]
-    pub unsafe fn advance<S: Lanes>(&self, s: S, from: usize, to: usize, parts: usize) {
-        // SAFETY: the same contract.
-        unsafe {
-            if self.stream { self.write::<S, true>(s, from, to, parts) } else { self.write::<S, false>(s, from, to, parts) }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn write<S: Lanes, const STREAM: bool>(&self, s: S, from: usize, to: usize, parts: usize) {
-        let lanes = T::lanes::<S>();
-        if let Some((start, stride)) = self.direct {
-            for j in width::<T>() * from / parts..width::<T>() * to / parts {
-                // SAFETY: run j of the buffer and of the destination, 64 values each.
-                unsafe {
-                    let (run, source) = (start.offset(j as isize * stride), self.from.add(j * PANEL));
-                    for i in (0..PANEL).step_by(lanes) {
-                        put::<T, S, STREAM>(s, run.add(i), T::vload(s, source.add(i)));
-                    }
-                }
-            }
-        }
-        if let Some((start, stride)) = self.mirror {
-            let across = width::<T>() / lanes;
-            let squares = across * (PANEL / lanes);
-            for square in squares * from / parts..squares * to / parts {
-                // Neighbouring squares continue the same runs.
-                let (i, j) = (square / across * lanes, square % across * lanes);
-                let mut rows = [T::vsplat(s, T::ZERO); 16];
-                let rows = &mut rows[..lanes];
-                // SAFETY: rows j .. j + lanes of the buffer, values i .. i + lanes; runs i .. i + lanes of the destination.
-                unsafe {
-                    for (r, row) in rows.iter_mut().enumerate() {
-                        *row = T::vload(s, self.from.add((j + r) * PANEL + i));
-                    }
-                    T::vtranspose(s, rows);
-                    for (r, row) in rows.iter().enumerate() {
-                        put::<T, S, STREAM>(s, start.offset((i + r) as isize * stride).add(j), *row);
-                    }
-                }
+    pub unsafe fn fill<S: Lanes, const R: usize, const V: usize>(
+        &mut self,
+        s: S,
+        j: usize,
+        k: &[[T::Vector<S>; V]; R],
+    ) {
+        for r in 0..R {
+            for v in 0..V {
+                // SAFETY: vector v of row j + r, which exists.
+                unsafe { T::vstore(s, self.row(j + r).add(v * T::lanes::<S>()), k[r][v]) };
             }
         }
     }
+
+    /// Entry (i, j) of a filled block.
+    ///
+    /// # Safety
+    /// - All rows have been filled.
+    #[inline(always)]
+    pub unsafe fn get(&self, i: usize, j: usize) -> T {
+        // SAFETY: filled, by the caller's word.
+        unsafe { self.0[j * line::<T>() + i].assume_init() }
+    }
 }
 
-/// # Safety
-/// - `to` is writable for one vector, and aligned to 64 bytes or a vector if `STREAM`.
-#[inline(always)]
-unsafe fn put<T: Real, S: Lanes, const STREAM: bool>(s: S, to: *mut T, v: T::Vector<S>) {
-    // SAFETY: the same contract.
-    unsafe { if STREAM { T::vstream(s, to, v) } else { T::vstore(s, to, v) } }
-}
+impl<T: Real> Place<T> {
+    /// All of `out`, written through the caches.
+    pub fn new(out: MatMut<'_, T>) -> Self {
+        Self { start: out.as_ptr_mut(), row: out.row_stride(), column: out.col_stride(), stream: false }
+    }
 
-impl<T: Real> Target<T> {
-    /// All of `out`.
-    pub fn new(mut out: faer::MatMut<'_, T>) -> Self {
-        let (row, column) = (out.row_stride(), out.col_stride());
-        let bytes = out.nrows() * out.ncols() * size_of::<T>();
-        let start = out.as_ptr_mut();
-        // Runs start every 64 samples, so the first run and the stride decide for all.
-        let run = if row == 1 { column } else { row };
-        let aligned = (start as usize).is_multiple_of(64) && (run.unsigned_abs() * size_of::<T>()).is_multiple_of(64);
-        Self { start, row, column, stream: aligned && bytes > super::cache::last_level() }
+    /// Whether cache lines of entries, 16 (f32) or 8 (f64) from a multiple of as many on, are cache lines of memory.
+    pub fn is_aligned(self) -> bool {
+        let run = match (self.row, self.column) {
+            (1, column) => column,
+            (row, 1) => row,
+            _ => return false,
+        };
+        (self.start as usize).is_multiple_of(64) && run.unsigned_abs().is_multiple_of(line::<T>())
     }
 
     /// The transposed matrix.
     pub fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
+    }
+
+    /// The matrix from entry (i, j) on.
+    ///
+    /// # Safety
+    /// - The entry exists.
+    #[inline(always)]
+    pub unsafe fn from(self, i: usize, j: usize) -> Self {
+        // SAFETY: the caller's word.
+        Self { start: unsafe { self.at(i, j) }, ..self }
     }
 
     /// Entry (i, j).
@@ -119,5 +112,143 @@ impl<T: Real> Target<T> {
     pub unsafe fn at(self, i: usize, j: usize) -> *mut T {
         // SAFETY: the caller's word.
         unsafe { self.start.offset(i as isize * self.row + j as isize * self.column) }
+    }
+
+    /// Writes a block held in registers: row r is sample j + r, its lanes samples i and on.
+    ///
+    /// # Safety
+    /// - The entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
+    /// - A line is one vector, and R of them a block.
+    #[inline(always)]
+    pub unsafe fn put<S: Lanes, const R: usize, const V: usize>(
+        self,
+        s: S,
+        k: &[[T::Vector<S>; V]; R],
+        (i, j): (usize, usize),
+    ) {
+        // SAFETY: the same contract.
+        unsafe {
+            if self.row == 1 {
+                let mut rows = [k[0][0]; R];
+                for r in 0..R {
+                    rows[r] = k[r][0];
+                }
+                store_rows(s, &rows, self.at(i, j), self.column, self.stream);
+            } else if self.column == 1 {
+                let mut rows = [k[0][0]; R];
+                for r in 0..R {
+                    rows[r] = k[r][0];
+                }
+                T::vtranspose(s, &mut rows);
+                store_rows(s, &rows, self.at(i, j), self.row, self.stream);
+            } else {
+                let mut buffer = Run::new();
+                buffer.fill(s, 0, k);
+                self.scatter(&buffer, (i, j));
+            }
+        }
+    }
+
+    /// Writes a filled block.
+    ///
+    /// # Safety
+    /// - The entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
+    #[inline(always)]
+    pub unsafe fn put_block<S: Lanes>(self, s: S, block: &mut Run<T>, (i, j): (usize, usize)) {
+        let (line, lanes) = (line::<T>(), T::lanes::<S>());
+        // SAFETY: the same contract; vectors and squares of them make up a block.
+        unsafe {
+            if self.row == 1 {
+                store_block(s, block, self.at(i, j), self.column, self.stream);
+            } else if self.column == 1 {
+                let mut turned = Run::<T>::new();
+                for q in (0..line).step_by(lanes) {
+                    for v in (0..line).step_by(lanes) {
+                        let mut rows = [T::vsplat(s, T::ZERO); LINE];
+                        let rows = &mut rows[..lanes];
+                        for r in 0..lanes {
+                            rows[r] = T::vload(s, block.row(q + r).add(v));
+                        }
+                        T::vtranspose(s, rows);
+                        for r in 0..lanes {
+                            T::vstore(s, turned.row(v + r).add(q), rows[r]);
+                        }
+                    }
+                }
+                store_block(s, &mut turned, self.at(i, j), self.row, self.stream);
+            } else {
+                self.scatter(block, (i, j));
+            }
+        }
+    }
+
+    /// Writes a filled block value by value.
+    ///
+    /// # Safety
+    /// - The entries exist and nobody else accesses them.
+    unsafe fn scatter(self, block: &Run<T>, (i, j): (usize, usize)) {
+        for c in 0..line::<T>() {
+            for r in 0..line::<T>() {
+                // SAFETY: the caller's contract.
+                unsafe { *self.at(i + r, j + c) = block.get(r, c) };
+            }
+        }
+    }
+}
+
+/// Stores `rows`, each `stride` after the one before.
+///
+/// # Safety
+/// - All are writable, and aligned to their size if `stream`.
+#[inline(always)]
+unsafe fn store_rows<T: Real, S: Lanes, const R: usize>(
+    s: S,
+    rows: &[T::Vector<S>; R],
+    to: *mut T,
+    stride: isize,
+    stream: bool,
+) {
+    // SAFETY: the same contract.
+    unsafe {
+        if stream {
+            for r in 0..R {
+                T::vstream(s, to.offset(r as isize * stride), rows[r]);
+            }
+        } else {
+            for r in 0..R {
+                T::vstore(s, to.offset(r as isize * stride), rows[r]);
+            }
+        }
+    }
+}
+
+/// Stores the rows of a filled block, each `stride` after the one before, in whole cache lines: write-combining buffers would
+/// give up half-filled ones.
+///
+/// # Safety
+/// - All are writable, and aligned to cache lines if `stream`.
+#[inline(always)]
+unsafe fn store_block<T: Real, S: Lanes>(s: S, block: &mut Run<T>, to: *mut T, stride: isize, stream: bool) {
+    let line = line::<T>();
+    for r in 0..line {
+        for v in (0..line).step_by(T::lanes::<S>()) {
+            // SAFETY: the same contract; the rows of the block are filled.
+            unsafe {
+                let (to, k) = (to.offset(r as isize * stride).add(v), T::vload(s, block.row(r).add(v)));
+                if stream { T::vstream(s, to, k) } else { T::vstore(s, to, k) }
+            }
+        }
+    }
+}
+
+/// Orders streamed entries before whatever tells other threads that they are there.
+pub(super) struct Fence;
+
+impl Kernel for Fence {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        s.fence();
     }
 }

@@ -1,26 +1,29 @@
-//! One tile of the kernel matrix, from unit vectors to finished entries without leaving the registers.
+//! Blocks of the kernel matrix, from unit vectors to finished entries in place without leaving the registers.
 //!
 //! ```text
-//! per micro-tile of R samples j (broadcast) and V vectors of samples i (lanes):
-//!     C[j][lanes] = sum_k u_j[k] u_i[k][lanes]                    cosines, R V accumulators
+//! per block of one cache line of samples j by one of samples i (16 x 16 in f32, 8 x 8 in f64), R rows j at a time:
+//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators
 //!     where |C| > 0.998: 1 - |C| <- |u_j -+ u_i|^2 / 2            rare
-//!     K[j][lanes] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) * (|z_j| / 2 * |z_i| / 2)
+//!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)
+//! then K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
 //! of below 0.998, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
-//! exact. Every operation is symmetric in i and j, so entry (i, j) has the same bits as entry (j, i), wherever it is computed.
+//! exact. Every operation is symmetric in i and j, so entry (i, j) has the same bits as entry (j, i), wherever it is computed,
+//! and since no sum runs over lanes, the same bits at AVX2 as at AVX-512.
 
 use super::samples::Block;
+use super::store::{Place, Run};
 use crate::kernels::PANEL;
-use crate::simd::{Lanes, Real, weighted_angles};
+use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles};
 
 /// Cosines beyond this are near-duplicates or nearly opposite. At the threshold a rounding error of the cosine moves K by 2.5
 /// times itself, times the norms.
 const NEAR: f64 = 0.998;
 
-/// Samples j in one tile, so that a row of it is 256 bytes and a tile of 64 samples i takes 16 KB, half of the smallest L1.
-pub(super) const fn width<T>() -> usize {
-    256 / size_of::<T>()
+/// Values in a cache line.
+pub(super) const fn line<T>() -> usize {
+    64 / size_of::<T>()
 }
 
 /// `acc[r][v] += sum_k b[k * b_step + r * b_row] * x[k * x_step + lanes v]`.
@@ -55,35 +58,24 @@ pub(super) unsafe fn accumulate<T: Real, S: Lanes, const R: usize, const V: usiz
     }
 }
 
-/// Where a micro-tile lies: its samples j from `j` on, its samples i from `i` on.
-#[derive(Clone, Copy)]
-pub(super) struct Micro<'a, T> {
-    pub left: Block<'a, T>,
-    pub right: Block<'a, T>,
-    pub i: usize,
-    pub j: usize,
-}
-
-/// Writes K of `R` samples j with `V` vectors of samples i to `out`, rows of 64 values apart.
+/// K of `R` samples j, from `j` of the block `right` on, with `V` vectors of samples i, from `i` of the block `left` on.
 ///
 /// # Safety
-/// - `at.j + R` and `at.i` plus V vectors are at most 64, and both blocks have the same dimension.
-/// - `out` is writable for R rows, 64 apart, of V vectors.
+/// - `j + R` and `i` plus V vectors are at most 64, and both blocks have the same dimension.
 #[inline(always)]
-pub(super) unsafe fn micro_tile<T: Real, S: Lanes, const R: usize, const V: usize>(
+unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,
-    at: Micro<'_, T>,
-    out: *mut T,
-) {
+    (left, i): (Block<'_, T>, usize),
+    (right, j): (Block<'_, T>, usize),
+) -> [[T::Vector<S>; V]; R] {
     let lanes = T::lanes::<S>();
-    let dimension = at.left.units.len();
-    debug_assert!(at.j + R <= PANEL && at.i + V * lanes <= PANEL && at.right.units.len() == dimension);
+    let dimension = left.units.len();
+    debug_assert!(j + R <= PANEL && i + V * lanes <= PANEL && right.units.len() == dimension);
     let mut c = [[T::vsplat(s, T::ZERO); V]; R];
     // SAFETY: samples j .. j + R and i .. i + V lanes lie within their blocks of 64.
     unsafe {
-        let (ui, uj) = (at.left.units.as_ptr().cast::<T>().add(at.i), at.right.units.as_ptr().cast::<T>().add(at.j));
+        let (ui, uj) = (left.units.as_ptr().cast::<T>().add(i), right.units.as_ptr().cast::<T>().add(j));
         accumulate::<T, S, R, V>(s, dimension, (uj, 1, PANEL), (ui, PANEL), &mut c);
-        let (ni, nj) = (at.left.half_norms.0.as_ptr().add(at.i), at.right.half_norms.0.as_ptr().add(at.j));
         let mut largest = [T::vsplat(s, T::ZERO); V];
         for r in 0..R {
             for v in 0..V {
@@ -95,30 +87,28 @@ pub(super) unsafe fn micro_tile<T: Real, S: Lanes, const R: usize, const V: usiz
         }
         if T::vbits(s, T::vge(s, largest[0], T::vsplat(s, T::from_f64(NEAR)))) == 0 {
             weighted_angles::<T, S, R, V>(s, &mut c, None);
+        } else {
+            // Through memory, so that this rare loop stays a loop.
+            let mut spill = c;
             for r in 0..R {
                 for v in 0..V {
-                    let norms = T::vmul(s, T::vsplat(s, *nj.add(r)), T::vload(s, ni.add(v * lanes)));
-                    T::vstore(s, out.add(r * PANEL + v * lanes), T::vmul(s, c[r][v], norms));
+                    let (x, t) = refine(s, spill[r][v], dimension, uj.add(r), ui.add(v * lanes));
+                    let mut k = [[x]];
+                    weighted_angles::<T, S, 1, 1>(s, &mut k, Some(&[[t]]));
+                    spill[r][v] = k[0][0];
                 }
             }
-            return;
+            c = spill;
         }
-        // Through memory, so that the loop below need not be unrolled.
+        let (ni, nj) = (left.half_norms.0.as_ptr().add(i), right.half_norms.0.as_ptr().add(j));
         for r in 0..R {
             for v in 0..V {
-                T::vstore(s, out.add(r * PANEL + v * lanes), c[r][v]);
-            }
-        }
-        for r in 0..R {
-            for v in 0..V {
-                let (out, nj) = (out.add(r * PANEL + v * lanes), T::vsplat(s, *nj.add(r)));
-                let (c, t) = refine(s, T::vload(s, out), dimension, uj.add(r), ui.add(v * lanes));
-                let mut k = [[c]];
-                weighted_angles::<T, S, 1, 1>(s, &mut k, Some(&[[t]]));
-                T::vstore(s, out, T::vmul(s, k[0][0], T::vmul(s, nj, T::vload(s, ni.add(v * lanes)))));
+                let norms = T::vmul(s, T::vsplat(s, *nj.add(r)), T::vload(s, ni.add(v * lanes)));
+                c[r][v] = T::vmul(s, c[r][v], norms);
             }
         }
     }
+    c
 }
 
 /// c and 1 - |c|, with the lanes near 1 recomputed from the distance of the unit vectors.
@@ -153,4 +143,116 @@ unsafe fn refine<T: Real, S: Lanes>(
     let t = T::vselect(s, near, exact, t);
     let a = T::vselect(s, near, T::vsub(s, one, exact), a);
     (T::vselect(s, near, T::vmul(s, sign, a), c), t)
+}
+
+/// The tile of the samples of one block i with those of one block j, and where its entries go.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'a, T> {
+    /// Samples i.
+    pub left: Block<'a, T>,
+    /// Samples j.
+    pub right: Block<'a, T>,
+    /// Whether both are the same block of one set, so that i = j is on the diagonal.
+    pub diagonal: bool,
+    /// Whether only entries with i >= j are wanted; matters on the diagonal.
+    pub lower: bool,
+    /// Where entry (i, j) goes.
+    pub direct: Place<T>,
+    /// Where entry (i, j) goes as well.
+    pub mirror: Option<Place<T>>,
+}
+
+impl<T: Real> Tile<'_, T> {
+    /// Computes the tile and writes it.
+    ///
+    /// # Safety
+    /// - Every entry of the tile lies within its places, and nobody else accesses them.
+    /// - Places that stream are aligned.
+    pub unsafe fn write(self, level: Level) {
+        level.run(Write(self));
+    }
+}
+
+/// [`Tile::write`] as a kernel, whose maker keeps its contract.
+struct Write<'a, T>(Tile<'a, T>);
+
+impl<T: Real> Kernel for Write<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        // Constants, so that only one shape is compiled: R rows of V vectors, with R V accumulators.
+        if const { size_of::<T::Vector<S>>() == 64 && size_of::<T>() == 4 } {
+            self.0.blocks::<S, 16, 1>(s);
+        } else if const { size_of::<T::Vector<S>>() == 64 } {
+            self.0.blocks::<S, 8, 1>(s);
+        } else if const { size_of::<T::Vector<S>>() == 32 && S::FUSED } {
+            self.0.blocks::<S, 4, 2>(s);
+        } else if const { size_of::<T::Vector<S>>() == 32 } {
+            self.0.blocks::<S, 2, 2>(s);
+        } else {
+            self.0.blocks::<S, 4, 4>(s);
+        }
+    }
+}
+
+impl<T: Real> Tile<'_, T> {
+    #[inline(always)]
+    fn blocks<S: Lanes, const R: usize, const V: usize>(&self, s: S) {
+        let line = line::<T>();
+        assert!(
+            V * T::lanes::<S>() == line && line.is_multiple_of(R) && self.left.units.len() == self.right.units.len()
+        );
+        for j in (0..self.right.count).step_by(line) {
+            // Blocks above the diagonal are not wanted.
+            let first = if self.diagonal && self.lower { j } else { 0 };
+            for i in (first..self.left.count).step_by(line) {
+                let whole = i + line <= self.left.count && j + line <= self.right.count && !(self.diagonal && i == j);
+                let mut buffer = Run::new();
+                for r in (0..line).step_by(R) {
+                    // SAFETY: blocks of a line lie within 64 samples, and the entries written within the tile.
+                    unsafe {
+                        let k = entries::<T, S, R, V>(s, (self.left, i), (self.right, j + r));
+                        if R == line && whole {
+                            self.direct.put(s, &k, (i, j));
+                            if let Some(mirror) = self.mirror {
+                                mirror.put(s, &k, (i, j));
+                            }
+                        } else {
+                            buffer.fill(s, r, &k);
+                        }
+                    }
+                }
+                // SAFETY: the entries of the block lie within the tile.
+                unsafe {
+                    if !whole {
+                        self.put_part(&buffer, (i, j));
+                    } else if R != line {
+                        self.direct.put_block(s, &mut buffer, (i, j));
+                        if let Some(mirror) = self.mirror {
+                            mirror.put_block(s, &mut buffer, (i, j));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a block that meets the edge or the diagonal.
+    unsafe fn put_part(&self, buffer: &Run<T>, (i, j): (usize, usize)) {
+        for c in j..(j + line::<T>()).min(self.right.count) {
+            for r in i..(i + line::<T>()).min(self.left.count) {
+                // SAFETY: the entry lies within the tile, and all rows of the block were computed.
+                unsafe {
+                    let k = if self.diagonal && r == c { self.right.diagonal.0[r] } else { buffer.get(r - i, c - j) };
+                    if !(self.diagonal && self.lower && r < c) {
+                        *self.direct.at(r, c) = k;
+                    }
+                    if let Some(mirror) = self.mirror {
+                        *mirror.at(r, c) = k;
+                    }
+                }
+            }
+        }
+    }
 }
