@@ -187,7 +187,7 @@ fn largest_eigenvalue(w: &Mat<f64>, a: &Mat<f64>, z: &Mat<f64>) -> f64 {
 
 #[test]
 fn loss_never_rises_below_twice_the_inverse_of_the_largest_eigenvalue() {
-    let (n, inputs, m, d) = (20, 3, 1024, 2);
+    let (n, inputs, m, d) = (20, 3, 16384, 2);
     let [w, z, y] = [values(m, inputs, 5), values(n, inputs, 6), values(n, d, 7)];
     let signs = values(m, d, 8);
     let a = Mat::from_fn(m, d, |r, i| signs[(r, i)].signum());

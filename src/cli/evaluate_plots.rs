@@ -183,14 +183,14 @@ fn marks(first: f64, last: f64, place: &dyn Fn(f64) -> i32) -> Vec<(f64, String)
         return Vec::new();
     }
     let smallest = round_step((last - first) / 40.0);
-    let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0].map(|factor| round_step(smallest * factor * 0.999));
+    let steps: Vec<f64> = std::iter::successors(Some(smallest), |step| Some(round_step(1.5 * step))).take(7).collect();
     let multiples = |step: f64| {
         let from = (first / step).ceil();
         let count = ((last / step + 1e-9).floor() - from).max(-1.0) as usize;
         (0..=count).map(move |n| (from + n as f64) * step).filter(move |mark| *mark <= last + 1e-9 * step)
     };
     // One step for all where that shows enough of the axis.
-    for step in steps {
+    for &step in &steps {
         let places: Vec<i32> = multiples(step).map(place).collect();
         if places.len() >= 5 && places.windows(2).all(|pair| pair[1] - pair[0] >= APART) {
             return multiples(step).map(|mark| (mark, short_number(mark, step))).collect();
