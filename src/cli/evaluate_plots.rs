@@ -382,7 +382,7 @@ mod tests {
             assert!(marks.windows(2).all(|pair| place(pair[1].0) - place(pair[0].0) >= 44));
             marks.into_iter().map(|(_, label)| label).collect::<Vec<_>>()
         };
-        assert_eq!(shown(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(shown(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert!(shown(-3000.0, 45_000.0).contains(&"20k".to_owned()));
         assert!(marks(2.0, 2.0, &|_| 0).is_empty());
     }
