@@ -153,14 +153,17 @@ impl Fused {
     }
 }
 
+/// Holds a gradient against the naive one, neuron by neuron. A pre-activation within rounding of zero may fall on either side,
+/// and then its neuron's row differs by that sample's share: at most one neuron in a thousand (and one) may.
 fn check(name: &str, found: impl Fn(usize, usize) -> f32, expected: &Mat<f64>) {
     let size = expected.norm_max();
-    for k in 0..expected.ncols() {
-        for r in 0..expected.nrows() {
-            let error = (f64::from(found(r, k)) - expected[(r, k)]).abs() / size;
-            assert!(error < 1e-4, "{name} is wrong by {error:e} at {r}, {k}");
-        }
-    }
+    let error = |r: usize| {
+        (0..expected.ncols()).map(|k| (f64::from(found(r, k)) - expected[(r, k)]).abs() / size).fold(0.0, f64::max)
+    };
+    let errors: Vec<f64> = (0..expected.nrows()).map(error).collect();
+    let off = errors.iter().filter(|&&e| e >= 1e-4).count();
+    let worst = errors.iter().copied().fold(0.0, f64::max);
+    assert!(off <= 1 + expected.nrows() / 1000 && worst < 0.05, "{name}: {off} neurons are wrong, by up to {worst:e}");
 }
 
 fn steps(criterion: &mut Criterion) {

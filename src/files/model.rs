@@ -2,7 +2,7 @@
 //!
 //! Tensors: `w` (m x D, f32) and `a` (m x d, +-1 as i8), row-major; the preconditioner's `means`, `variances`, `ridge`,
 //! `scales` (f32); `calibration` (numbers x quantiles, f64) where there is one; and for each numerical column `i` of the table its distinct values `codec.levels.i` (f64) with their
-//! frequencies `codec.counts.i` (u32). The header's only entry, `ntk_score`, is a JSON object: [`Header`].
+//! frequencies `codec.counts.i` (u32). The header's only entry, `ntk_score`, is a JSON object.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
