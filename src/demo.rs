@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 /// Rows of data, and noisy samples of each that are trained on.
 const ROWS: usize = 1200;
-const DRAWS: usize = 3;
+const DRAWS: usize = 2;
 /// Fresh samples on which errors are measured.
 const TESTS: usize = 3000;
 /// Neurons of the network.
