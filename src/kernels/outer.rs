@@ -1,4 +1,4 @@
-//! The register tile of the products that the pattern and tangent kernels fuse into their own passes.
+//! The register tile that every product of the kernels is made of.
 //!
 //! `acc[r][v] += sum_k b[r, k] * x[k][lanes v]`: one operand is broadcast value by value, the other read in vectors, and the sum
 //! over `k` never crosses lanes. So the order of additions depends on neither the vector width nor the thread count.

@@ -29,6 +29,8 @@ pub trait Real:
     const ZERO: Self;
     /// One.
     const ONE: Self;
+    /// The largest finite value.
+    const LARGEST: Self;
     /// "f32" or "f64".
     const NAME: &'static str;
 
@@ -118,6 +120,7 @@ macro_rules! real {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const LARGEST: Self = Self::MAX;
             const NAME: &'static str = stringify!($t);
             const ARC_COSINE: &'static [Self] = &super::arccos::$arccos;
 

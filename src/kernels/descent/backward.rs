@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::optimizer::{Numbers, Optimizer, check_rate};
-use super::tile::{Broadcast, Part, RowTile, accumulate, blocks_per_task, cover};
+use super::tile::{Part, RowTile, blocks_per_task, cover};
 use super::{Workspace, check_buffers, scale};
 use crate::Result;
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::panels::check_shape;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};

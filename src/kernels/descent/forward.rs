@@ -1,8 +1,9 @@
 //! Forward pass: outputs and activation bits of a batch.
 
-use super::tile::{Broadcast, Part, RowTile, accumulate, blocks_per_task, cover};
+use super::tile::{Part, RowTile, blocks_per_task, cover};
 use super::{Layers, Workspace, check_buffers, scale};
 use crate::Result;
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
 use crate::simd::{Kernel, Lanes, Level, Real};

@@ -20,8 +20,9 @@ use faer::{MatMut, MatRef, Par};
 use super::dense::check_rows;
 use super::samples::{Block, Samples, check_finite, zeros};
 use super::store::Place;
-use super::tile::{Tile, accumulate};
+use super::tile::Tile;
 use crate::Result;
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::panels::check_shape;
 use crate::kernels::{Disjoint, Lane64, PANEL, for_each_task, workers};
 use crate::simd::{Kernel, Lanes, Level, Real};
@@ -379,7 +380,7 @@ impl<T: Real> Add<'_, T> {
         // SAFETY: the same contract.
         unsafe {
             let (b, x) = (self.v.as_ptr().add(c).cast::<T>(), self.rows.as_ptr().cast::<T>().add(lane));
-            accumulate::<T, S, R, V>(s, self.rows.len(), (b, PANEL, 1), (x, PANEL), &mut acc);
+            accumulate(s, self.rows.len(), Broadcast { start: b, row: PANEL, step: 1 }, x, &mut acc);
             for r in 0..R {
                 for q in 0..V {
                     let sum = self.sums.as_mut_ptr().add(c + r).cast::<T>().add(lane + q * T::lanes::<S>());

@@ -15,6 +15,7 @@ pub(super) struct Samples<T> {
     dimension: usize,
     units: Vec<Lane64<T>>,
     half_norms: Vec<Lane64<T>>,
+    largest: Vec<T>,
     diagonal: Vec<Lane64<T>>,
 }
 
@@ -25,6 +26,8 @@ pub(super) struct Block<'a, T> {
     pub units: &'a [Lane64<T>],
     /// Half the norm of each sample.
     pub half_norms: &'a Lane64<T>,
+    /// The largest of them.
+    pub largest: T,
     /// K of each sample with itself.
     pub diagonal: &'a Lane64<T>,
     /// Samples that are not padding.
@@ -60,8 +63,10 @@ impl<T: Real> Samples<T> {
                 level.run(Prepare { z, rows, units, half_norms, diagonal });
             });
         }
-        let samples = Self { count, dimension, units, half_norms, diagonal };
+        let mut samples = Self { count, dimension, units, half_norms, largest: Vec::new(), diagonal };
         samples.check_finite(what, z)?;
+        let largest = |lane: &Lane64<T>| lane.0.iter().fold(T::ZERO, |a, &b| if b > a { b } else { a });
+        samples.largest = samples.half_norms.iter().map(largest).collect();
         Ok(samples)
     }
 
@@ -91,6 +96,7 @@ impl<T: Real> Samples<T> {
         Block {
             units: &self.units[block * self.dimension..(block + 1) * self.dimension],
             half_norms: &self.half_norms[block],
+            largest: self.largest[block],
             diagonal: &self.diagonal[block],
             count: (self.count - block * PANEL).min(PANEL),
         }

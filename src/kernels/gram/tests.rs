@@ -277,6 +277,30 @@ fn extreme_norms_neither_overflow_nor_vanish() {
     }
     check::<f32>(&[1e-18, 1.0, 1e18, 1e-5, 3e7], SINGLE);
     check::<f64>(&[1e-150, 1.0, 1e150, 1e-90], DOUBLE);
+    // Norms whose product is beyond the type: an entry is infinite only where its own value is, and never undefined.
+    let sizes = [1e38, 1e-38, 1e30, 1e-6, 3e19];
+    let z = Mat::<f32>::from_fn(80, 4, |i, k| {
+        // Every other pair of large samples is orthogonal, or as good as opposite.
+        let direction = [[1.0, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 0.0], [-1.0, 1e-6, 0.0, -0.5], [0.3, -0.2, 0.6, 0.1]];
+        (direction[i % 4][k] * sizes[i % 5]) as f32
+    });
+    let expected = reference::gram(z.as_ref());
+    for level in Level::available() {
+        let mut found = Mat::<f32>::zeros(80, 80);
+        gram_with(level, found.as_mut(), z.as_ref(), Par::Seq).unwrap();
+        for j in 0..80 {
+            for i in 0..80 {
+                let (found, expected) = (f64::from(found[(i, j)]), expected[(i, j)]);
+                let size = sizes[i % 5] * sizes[j % 5] * 2.0;
+                let right = if expected.abs() > f64::from(f32::MAX) {
+                    found == f64::INFINITY.copysign(expected)
+                } else {
+                    (found - expected).abs() <= SINGLE * size + 1e-44
+                };
+                assert!(right, "({i}, {j}) at {level}: found {found:e}, expected {expected:e}");
+            }
+        }
+    }
     // Single samples at the edges of the type.
     let mut norms = [0.0; 2];
     let z = Mat::from_fn(2, 3, |i, _| if i == 0 { 1e300 } else { 1e-310 });

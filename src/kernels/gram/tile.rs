@@ -15,6 +15,7 @@
 use super::samples::Block;
 use super::store::{Place, Run};
 use crate::kernels::PANEL;
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles};
 
 /// Cosines beyond this are near-duplicates or nearly opposite. At the threshold a rounding error of the cosine moves K by 2.5
@@ -24,38 +25,6 @@ const NEAR: f64 = 0.998;
 /// Values in a cache line.
 pub(super) const fn line<T>() -> usize {
     64 / size_of::<T>()
-}
-
-/// `acc[r][v] += sum_k b[k * b_step + r * b_row] * x[k * x_step + lanes v]`.
-///
-/// # Safety
-/// - `b` is readable at `k * b_step + r * b_row` for `r < R`, `k < steps`.
-/// - `x + k * x_step` is readable for `V` vectors, for `k < steps`.
-#[inline(always)]
-pub(super) unsafe fn accumulate<T: Real, S: Lanes, const R: usize, const V: usize>(
-    s: S,
-    steps: usize,
-    (b, b_row, b_step): (*const T, usize, usize),
-    (x, x_step): (*const T, usize),
-    acc: &mut [[T::Vector<S>; V]; R],
-) {
-    let lanes = T::lanes::<S>();
-    for k in 0..steps {
-        // SAFETY: both operands are readable there by the contract above.
-        unsafe {
-            let (b, x) = (b.add(k * b_step), x.add(k * x_step));
-            let mut xs = [T::vsplat(s, T::ZERO); V];
-            for v in 0..V {
-                xs[v] = T::vload(s, x.add(v * lanes));
-            }
-            for r in 0..R {
-                let c = T::vsplat(s, *b.add(r * b_row));
-                for v in 0..V {
-                    acc[r][v] = T::vmul_add(s, c, xs[v], acc[r][v]);
-                }
-            }
-        }
-    }
 }
 
 /// K of `R` samples j, from `j` of the block `right` on, with `V` vectors of samples i, from `i` of the block `left` on.
@@ -75,7 +44,7 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
     // SAFETY: samples j .. j + R and i .. i + V lanes lie within their blocks of 64.
     unsafe {
         let (ui, uj) = (left.units.as_ptr().cast::<T>().add(i), right.units.as_ptr().cast::<T>().add(j));
-        accumulate::<T, S, R, V>(s, dimension, (uj, 1, PANEL), (ui, PANEL), &mut c);
+        accumulate(s, dimension, Broadcast { start: uj, row: 1, step: PANEL }, ui, &mut c);
         let mut largest = [T::vsplat(s, T::ZERO); V];
         for r in 0..R {
             for v in 0..V {
@@ -101,10 +70,20 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
             c = spill;
         }
         let (ni, nj) = (left.half_norms.0.as_ptr().add(i), right.half_norms.0.as_ptr().add(j));
+        let limit = T::vsplat(s, T::from_f64(0.25) * T::LARGEST);
+        // Some pair of norms may have a product beyond the type, though the entry is not. The smaller norm comes last then.
+        let wide = !(left.largest * right.largest <= T::from_f64(0.25) * T::LARGEST);
         for r in 0..R {
             for v in 0..V {
-                let norms = T::vmul(s, T::vsplat(s, *nj.add(r)), T::vload(s, ni.add(v * lanes)));
-                c[r][v] = T::vmul(s, c[r][v], norms);
+                let (a, b) = (T::vsplat(s, *nj.add(r)), T::vload(s, ni.add(v * lanes)));
+                let norms = T::vmul(s, a, b);
+                let k = T::vmul(s, c[r][v], norms);
+                c[r][v] = if wide {
+                    let in_turn = T::vmul(s, T::vmul(s, c[r][v], T::vmax(s, a, b)), T::vmin(s, a, b));
+                    T::vselect(s, T::vge(s, limit, norms), k, in_turn)
+                } else {
+                    k
+                };
             }
         }
     }
