@@ -189,7 +189,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     observe(0.02, "spectrum of the kernel");
     let kernel = gram::gram(training.inputs.as_ref(), par)?;
     let closed = ClosedForm::new(kernel.as_ref(), residual.as_ref(), par)?;
-    let (spectrum, step) = (closed.spectrum(), closed.default_step()?);
+    let (spectrum, step) = (closed.spectrum().clone(), closed.default_step()?);
     // The rule speaks of the mean loss: its step is N times the one of the summed loss.
     let rule_step = step * samples as f64;
     let stop = StoppingRule::SHARP.stop(&spectrum, rule_step, 2, |tau| closed.residual(step, tau))?;

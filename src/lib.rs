@@ -12,5 +12,6 @@ pub mod pipeline;
 pub mod score;
 pub mod simd;
 pub mod table;
+pub mod theory;
 
 pub use error::{Error, Result};

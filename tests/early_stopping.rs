@@ -58,7 +58,7 @@ fn against_the_oracle(seed: u64) -> [f64; 5] {
     let mut cross = Mat::zeros(tested, n);
     cross_gram_into(cross.as_mut(), test.inputs.as_ref(), train.inputs.as_ref(), Par::Seq).unwrap();
     let predictor = closed.predictor(cross.as_ref()).unwrap();
-    let (spectrum, eta) = (closed.spectrum(), closed.default_step().unwrap());
+    let (spectrum, eta) = (closed.spectrum().clone(), closed.default_step().unwrap());
     let step = eta * n as f64;
     let error = |tau| (closed.predict(&predictor, eta, tau) - &truth).squared_norm_l2() / tested as f64;
     let residual = |tau| closed.residual(eta, tau);

@@ -2,7 +2,8 @@
 //!
 //! Gradient descent on `1/2 sum |f - y|^2` from zero: `gamma <- gamma - eta (K gamma - Y)`, `f(z) = sum_l K(z, z_l) gamma_l`.
 //! [`KernelRegression`] iterates, with the Gram matrix in memory or recomputed in every product; [`ClosedForm`] jumps to any
-//! iteration by the eigenvectors of `K`.
+//! iteration by the eigenvectors of `K`, or, where `K` is too large to decompose, by its Ritz vectors in the Krylov space of
+//! the labels.
 
 use faer::linalg::evd::ComputeEigenvectors;
 use faer::linalg::matmul::matmul;
@@ -11,7 +12,8 @@ use faer::{Accum, Mat, MatRef, Par};
 use crate::kernels::gram::{GramMatrix, KernelProduct, ProductWorkspace, gram};
 use crate::kernels::{Panels, check_shape};
 use crate::score::mixture::check_finite;
-use crate::score::operator::{MatrixFree, largest_eigenvalue};
+use crate::score::krylov::{krylov_space, rayleigh_ritz};
+use crate::score::operator::{MatrixFree, SymmetricOperator, largest_eigenvalue};
 use crate::score::process::ForwardProcess;
 use crate::score::sampler::Denoiser;
 use crate::score::spectrum::{Spectrum, eigen, growth, shrinkage};
@@ -287,11 +289,13 @@ impl<T: Real> Denoiser<T> for KernelDenoiser<'_, T> {
 /// Kernel regression at any iteration, by the eigenvectors of the Gram matrix:
 /// `gamma(tau) = V diag((1 - (1 - eta lambda)^tau) / lambda) V^T Y`, exact for eigenvalues that vanish.
 pub struct ClosedForm {
-    /// Eigenvalues of `K`, not over `N`.
+    /// Eigenvalues of `K`, not over `N`; or Ritz values, of which there are fewer.
     values: Vec<f64>,
+    /// Their vectors, in columns.
     vectors: Mat<f64>,
-    /// `V^T Y`, `N` x `d`.
+    /// `V^T Y`, as many rows as there are values.
     projected: Mat<f64>,
+    spectrum: Spectrum,
     par: Par,
 }
 
@@ -314,14 +318,49 @@ impl ClosedForm {
         values.iter_mut().for_each(|value| *value = value.max(0.0));
         let mut projected = Mat::zeros(gram.nrows(), labels.ncols());
         matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par);
-        Ok(Self { values, vectors, projected, par })
+        let scaled: Vec<f64> = values.iter().map(|value| value / values.len() as f64).collect();
+        let spectrum = Spectrum::from_eigenvalues(&scaled)?;
+        Ok(Self { values, vectors, projected, spectrum, par })
+    }
+
+    /// The same from products with the Gram matrix alone, for any `N`: the labels and what `dimension / d` products make of
+    /// them span a space in which the regression is solved exactly, and the `spectrum` of `K/N` is given, as
+    /// [`super::quadrature`] finds it.
+    ///
+    /// With `k = dimension / d` products the first `k` iterations are exact, and the error after `tau` is of order
+    /// `exp(-k^2/tau)`: what a polynomial of degree `k` leaves of `(1 - x)^tau` on \[0, 1\]. Time is `dimension` products with a
+    /// vector and `N dimension^2` multiplications, memory `3 N dimension` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Empty`], [`Error::NotFinite`], and what the operator returns.
+    pub fn in_krylov_space(
+        operator: &mut (impl SymmetricOperator + ?Sized),
+        labels: MatRef<'_, f64>,
+        dimension: usize,
+        spectrum: Spectrum,
+        par: Par,
+    ) -> Result<Self> {
+        let n = operator.dimension();
+        check_shape("the labels", labels.nrows(), labels.ncols(), n, labels.ncols())?;
+        check_finite("the labels", labels)?;
+        let space = krylov_space(operator, labels.to_owned(), dimension.max(labels.ncols()), par)?;
+        let used = space.basis.ncols();
+        if used == 0 {
+            return Err(Error::Empty { what: "the labels, all of which are zero,", unit: "value that is not" });
+        }
+        let (mut values, rotation) = rayleigh_ritz(space.basis.as_ref(), space.images.as_ref(), par)?;
+        drop(space.images);
+        values.iter_mut().for_each(|value| *value = value.max(0.0));
+        let mut vectors = Mat::zeros(n, used);
+        matmul(vectors.as_mut(), Accum::Replace, space.basis.as_ref(), rotation.as_ref(), 1.0, par);
+        let mut projected = Mat::zeros(used, labels.ncols());
+        matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par);
+        Ok(Self { values, vectors, projected, spectrum, par })
     }
 
     /// The spectrum of `K/N`, for the stopping rule.
-    pub fn spectrum(&self) -> Spectrum {
-        let n = self.values.len() as f64;
-        let scaled: Vec<f64> = self.values.iter().map(|value| value / n).collect();
-        Spectrum::from_eigenvalues(&scaled).expect("eigenvalues of a checked matrix are finite")
+    pub fn spectrum(&self) -> &Spectrum {
+        &self.spectrum
     }
 
     /// The default step size, `0.95 / lambda_max`.
@@ -379,7 +418,7 @@ impl ClosedForm {
     /// # Errors
     /// [`Error::Shape`] if `cross` has not `N` columns.
     pub fn predictor(&self, cross: MatRef<'_, f64>) -> Result<Predictor> {
-        check_shape("the cross kernel", cross.nrows(), cross.ncols(), cross.nrows(), self.values.len())?;
+        check_shape("the cross kernel", cross.nrows(), cross.ncols(), cross.nrows(), self.vectors.nrows())?;
         Ok(Predictor { rotated: self.times(cross, &self.vectors) })
     }
 
@@ -434,6 +473,41 @@ mod tests {
         assert_eq!(stored.first_growth(), None);
         let exact = Spectrum::of_gram(k.as_ref()).unwrap();
         closed.spectrum().values().iter().zip(exact.values()).for_each(|(a, b)| assert!((a - b).abs() < 1e-13));
+    }
+
+    #[test]
+    fn a_krylov_space_of_the_labels_follows_the_whole_decomposition() {
+        let (z, y) = problem(150);
+        let (test, _) = problem(85);
+        let k = gram(z.as_ref(), Par::Seq).unwrap();
+        let whole = ClosedForm::new(k.as_ref(), y.as_ref(), Par::Seq).unwrap();
+        let mut cross = Mat::zeros(85, 150);
+        cross_gram_into(cross.as_mut(), test.as_ref(), z.as_ref(), Par::Seq).unwrap();
+        let spectrum = whole.spectrum().clone();
+        let krylov = |dimension, par| {
+            let mut operator = MatrixFree::new(z.as_ref(), par).unwrap();
+            ClosedForm::in_krylov_space(&mut operator, y.as_ref(), dimension, spectrum.clone(), par).unwrap()
+        };
+        let part = krylov(40, Par::Seq);
+        assert_eq!(part.coefficients(0.1, 9), krylov(40, Par::rayon(3)).coefficients(0.1, 9));
+        let step = whole.default_step().unwrap();
+        assert!((part.default_step().unwrap() / step - 1.0).abs() < 1e-6);
+        let at = |form: &ClosedForm, tau| form.predict(&form.predictor(cross.as_ref()).unwrap(), step, tau);
+        // Twenty products: exact for twenty iterations, close for as many as their square.
+        for (tau, tolerance) in [(1, 1e-12), (19, 1e-11), (100, 1e-6), (400, 1e-3)] {
+            let (found, wanted) = (at(&part, tau), at(&whole, tau));
+            assert!((&found - &wanted).norm_max() < tolerance * wanted.norm_max(), "{tau}");
+            let (found, wanted) = (part.residual(step, tau), whole.residual(step, tau));
+            assert!((found / wanted - 1.0).abs() < tolerance, "{tau} {found} {wanted}");
+            assert!((part.fitted(step, tau) - whole.fitted(step, tau)).norm_max() < tolerance * wanted.sqrt());
+        }
+        // The whole space, and labels that leave nothing to regress.
+        let all = krylov(150, Par::Seq);
+        assert!((at(&all, 100_000) - at(&whole, 100_000)).norm_max() < 1e-8);
+        let mut operator = MatrixFree::new(z.as_ref(), Par::Seq).unwrap();
+        let none = Mat::zeros(150, 1);
+        let zero = ClosedForm::in_krylov_space(&mut operator, none.as_ref(), 4, spectrum.clone(), Par::Seq);
+        assert!(matches!(zero, Err(Error::Empty { .. })));
     }
 
     #[test]

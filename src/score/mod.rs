@@ -5,6 +5,7 @@
 pub mod denoiser;
 pub mod early_stopping;
 pub mod kernel_regression;
+pub(crate) mod krylov;
 pub mod linearised;
 pub mod mixture;
 pub mod model;

@@ -19,6 +19,7 @@ use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::kernels::workers;
+use crate::score::krylov::{EXHAUSTED, Krylov, check_image, krylov_space, normalise, project_out, rayleigh_ritz};
 use crate::score::operator::SymmetricOperator;
 use crate::score::spectrum::{Spectrum, eigen, shrinkage};
 use crate::score::streams::{Purpose, chunk_streams, normal};
@@ -83,9 +84,6 @@ struct Ritz {
 /// A settled Ritz pair has a residual below this share of its value; its value is then off by about the square of that.
 const SETTLED: f64 = 1e-2;
 
-/// A direction whose norm falls by more than this when made orthogonal has nothing new in it.
-const EXHAUSTED: f64 = 1e-10;
-
 impl Quadrature {
     /// Estimates the spectrum of `A/N` from products with `A`.
     ///
@@ -133,33 +131,19 @@ impl Quadrature {
     fn lock(&self, operator: &mut (impl SymmetricOperator + ?Sized)) -> Result<(Vec<Ritz>, Mat<f64>)> {
         let n = operator.dimension();
         let columns = (self.block * self.sweeps).min(n);
-        let (mut basis, mut images) = (Mat::zeros(n, columns), Mat::zeros(n, columns));
         let width = self.block.min(columns);
         let mut streams = chunk_streams(self.seed, Purpose::Probes, 0, width);
-        let mut fresh = Mat::zeros(n, width);
-        for (column, stream) in fresh.col_iter_mut().zip(&mut streams) {
+        let mut first = Mat::zeros(n, width);
+        for (column, stream) in first.col_iter_mut().zip(&mut streams) {
             column.iter_mut().for_each(|x| *x = normal(stream));
         }
-        let mut used = 0;
-        while used < columns && fresh.ncols() > 0 {
-            let kept = append_orthonormal(&mut basis, used, &fresh, self.par);
-            if kept == 0 {
-                break;
-            }
-            let new = basis.subcols(used, kept);
-            operator.apply_into(images.as_mut().subcols_mut(used, kept), new)?;
-            check_image(images.subcols(used, kept))?;
-            fresh = images.subcols(used, kept.min(columns - used - kept)).to_owned();
-            used += kept;
-        }
-        let (basis, images) = (basis.subcols(0, used), images.subcols(0, used));
+        let Krylov { basis, images } = krylov_space(operator, first, columns, self.par)?;
+        let used = basis.ncols();
         if used == 0 {
             return Ok((Vec::new(), Mat::zeros(n, 0)));
         }
-        let mut small = Mat::zeros(used, used);
-        matmul(small.as_mut(), Accum::Replace, basis.transpose(), images, 1.0, self.par);
-        let small = Mat::from_fn(used, used, |i, j| 0.5 * (small[(i, j)] + small[(j, i)]));
-        let (values, rotation) = eigen(small.as_ref(), ComputeEigenvectors::Yes)?;
+        let (basis, images) = (basis.as_ref(), images.as_ref());
+        let (values, rotation) = rayleigh_ritz(basis, images, self.par)?;
         // Largest first.
         let order: Vec<usize> = (0..used).rev().collect();
         let rotation = Mat::from_fn(used, used, |i, j| rotation[(i, order[j])]);
@@ -296,53 +280,6 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Scales to norm one (unless zero) and returns the norm.
-fn normalise(v: &mut [f64]) -> f64 {
-    let norm = dot(v, v).sqrt();
-    if norm > 0.0 {
-        v.iter_mut().for_each(|x| *x /= norm);
-    }
-    norm
-}
-
-/// `v -= Q Q^T v`.
-fn project_out(v: &mut Mat<f64>, q: MatRef<'_, f64>, par: Par) {
-    if q.ncols() > 0 {
-        let mut shares = Mat::zeros(q.ncols(), v.ncols());
-        matmul(shares.as_mut(), Accum::Replace, q.transpose(), v.as_ref(), 1.0, par);
-        matmul(v.as_mut(), Accum::Add, q, shares.as_ref(), -1.0, par);
-    }
-}
-
-/// Appends the columns of `fresh`, made orthonormal to the first `used` columns of `basis` and to each other, from column
-/// `used` on; columns with nothing new are left out. Returns how many were appended.
-fn append_orthonormal(basis: &mut Mat<f64>, used: usize, fresh: &Mat<f64>, par: Par) -> usize {
-    let mut fresh = fresh.clone();
-    let before: Vec<f64> = fresh.col_iter().map(|c| c.iter().map(|x| x * x).sum::<f64>().sqrt()).collect();
-    for _ in 0..2 {
-        project_out(&mut fresh, basis.subcols(0, used), par);
-    }
-    let mut kept = 0;
-    for (column, before) in fresh.col_iter().zip(before) {
-        let mut v: Vec<f64> = column.iter().copied().collect();
-        for _ in 0..2 {
-            for other in basis.subcols(used, kept).col_iter() {
-                let share: f64 = other.iter().zip(&v).map(|(a, b)| a * b).sum();
-                v.iter_mut().zip(other.iter()).for_each(|(x, o)| *x -= share * o);
-            }
-        }
-        if normalise(&mut v) > EXHAUSTED * before {
-            basis.col_mut(used + kept).iter_mut().zip(&v).for_each(|(to, from)| *to = *from);
-            kept += 1;
-        }
-    }
-    kept
-}
-
-fn check_image(image: MatRef<'_, f64>) -> Result<()> {
-    crate::score::mixture::check_finite("a product with the kernel matrix", image)
-}
-
 impl SpectrumEstimate {
     /// `N`.
     pub fn dimension(&self) -> usize {
@@ -439,7 +376,7 @@ fn tilt(sum: Option<f64>, [m0, m1, m2]: [f64; 3]) -> (f64, f64) {
 }
 
 /// The 97.5 % quantile of Student's distribution, by its expansion in the degrees of freedom (off by a percent at 3).
-fn students_quantile(freedom: usize) -> f64 {
+pub(crate) fn students_quantile(freedom: usize) -> f64 {
     match freedom {
         1 => 12.706,
         2 => 4.303,

@@ -1,0 +1,212 @@
+//! What was found, held against what the theory says.
+
+use super::slope::{Interval, median};
+use super::stopping::{Case, RULES, Rate};
+use super::widths::{Convergence, WidthSlope, Widths};
+
+/// How far a slope may be from the expected one.
+const TOLERANCE: f64 = 0.1;
+
+/// Whether a claim holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "cli", serde(rename_all = "snake_case"))]
+pub enum Verdict {
+    /// As expected.
+    Holds,
+    /// What the theory bounds falls faster than its bound.
+    Faster,
+    /// Not as expected.
+    Fails,
+}
+
+/// One claim of the theory in one dimension.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct Claim {
+    /// Row of the table of claims, from 1 to 6.
+    pub row: usize,
+    /// In words.
+    pub claim: &'static str,
+    /// Data dimension.
+    pub d: usize,
+    /// What is measured.
+    pub quantity: &'static str,
+    /// What the theory expects.
+    pub expected: String,
+    /// What was found.
+    pub measured: String,
+    /// Whether that agrees.
+    pub verdict: Verdict,
+    /// Why it does not, or what else is to be known; may be empty.
+    pub reason: String,
+}
+
+pub(super) fn judge(training: &[Convergence], widths: &Widths, overfitting: &[Case], rates: &[Rate]) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    let mut dimensions: Vec<usize> = widths.flipped.iter().map(|s| s.d).collect();
+    dimensions.dedup();
+    claims.extend(dimensions.iter().map(|&d| training_claim(training, d)));
+    let rows: [(usize, &'static str, &'static str, &[WidthSlope]); 4] = [
+        (2, "patterns freeze", "slope of the share of flipped activations against m", &widths.flipped),
+        (3, "the kernel freezes", "slope of ||H(tau) - H(0)|| / ||H(0)|| against m", &widths.change),
+        (3, "the kernel starts at its limit", "slope of ||H(0) - H|| / ||H|| against m", &widths.gap),
+        (4, "network = kernel regression", "slope of sup |f_W - f_K| against m", &widths.largest_difference),
+    ];
+    for (row, claim, quantity, slopes) in rows {
+        for slope in slopes {
+            let switched_on = median(widths.points.iter().filter(|p| p.d == slope.d).map(|p| p.switched_on));
+            claims.push(slope_claim(row, claim, quantity, slope, switched_on));
+        }
+    }
+    claims.extend(dimensions.iter().filter_map(|&d| overfitting_claim(overfitting, d)));
+    claims.extend(rates.iter().map(rate_claim));
+    claims
+}
+
+fn training_claim(training: &[Convergence], d: usize) -> Claim {
+    let own: Vec<&Convergence> = training.iter().filter(|run| run.d == d).collect();
+    let closest = own.iter().map(|run| run.closest).fold(0.0, f64::max);
+    let crossed: Vec<&&Convergence> = own.iter().filter(|run| run.closest > 1.0).collect();
+    let reason = match crossed.iter().map(|run| run.neurons).max() {
+        None => String::new(),
+        Some(widest) => format!(
+            "{} of {} runs cross it, the widest with {widest} neurons: its kernel at the start is too far from the limit",
+            crossed.len(),
+            own.len()
+        ),
+    };
+    Claim {
+        row: 1,
+        claim: "training converges linearly",
+        d,
+        quantity: "||u - y||^2 over (1 - eta lambda_0)^tau ||u(0) - y||^2, the largest of all runs and iterations",
+        expected: "never above 1".into(),
+        measured: format!("{closest:.3} in {} runs", own.len()),
+        verdict: if crossed.is_empty() { Verdict::Holds } else { Verdict::Fails },
+        reason,
+    }
+}
+
+fn interval(x: &Interval) -> String {
+    format!("{:.3} +- {:.3}", x.value, x.error)
+}
+
+fn slope_claim(row: usize, claim: &'static str, quantity: &'static str, slope: &WidthSlope, on: f64) -> Claim {
+    let found = slope.widest.value;
+    let verdict = match found {
+        v if (v + 0.5).abs() <= TOLERANCE => Verdict::Holds,
+        v if v < -0.5 => Verdict::Faster,
+        _ => Verdict::Fails,
+    };
+    let reason = match (verdict, claim) {
+        (Verdict::Holds, _) => String::new(),
+        (Verdict::Faster, "the kernel freezes") => format!(
+            "The bound adds up flips, m^(-1/2) of all. But each enters H with its direction: {:.0} % switch on, the others off, \
+             and they cancel. Of m^(1/2) flips per sample with random signs a sum of order m^(1/4) is left, over m: slope -3/4",
+            100.0 * on
+        ),
+        (Verdict::Faster, _) => "it falls faster than expected".into(),
+        (Verdict::Fails, _) => "these networks are too narrow for the asymptote: the slope still steepens with m".into(),
+    };
+    Claim {
+        row,
+        claim,
+        d: slope.d,
+        quantity,
+        expected: "-1/2 over the widest decade".into(),
+        measured: format!("{} (all widths: {})", interval(&slope.widest), interval(&slope.all)),
+        verdict,
+        reason,
+    }
+}
+
+fn overfitting_claim(cases: &[Case], d: usize) -> Option<Claim> {
+    let own: Vec<&Case> = cases.iter().filter(|case| case.d == d).collect();
+    let samples = own.first()?.samples;
+    let of = |rule: usize| median(own.iter().map(|case| case.ratio(rule)));
+    let [sharp, theory, on] = [0, 1, 6].map(of);
+    let rivals: Vec<String> = (2..6).map(|rule| format!("{} {:.2}", RULES[rule], of(rule))).collect();
+    let holds = [sharp <= 1.1, theory <= 2.5, on > 1.1];
+    let reasons = ["stopping with c = 1 is too far from the best", "so is c = 2e", "training on does no harm here"];
+    let failed: Vec<&str> = holds.iter().zip(reasons).filter(|(holds, _)| !**holds).map(|(_, reason)| reason).collect();
+    Some(Claim {
+        row: 5,
+        claim: "training too long overfits",
+        d,
+        quantity: "error of kernel regression at the stop over the lowest, median of seeds",
+        expected: "c = 1: at most 1.1; c = 2e: at most 2.5; training on: more".into(),
+        measured: format!(
+            "c = 1: {sharp:.3}; c = 2e: {theory:.2}; after 10^6 iterations {on:.1}; {} (N = {samples})",
+            rivals.join(", ")
+        ),
+        verdict: if failed.is_empty() { Verdict::Holds } else { Verdict::Fails },
+        reason: failed.join("; "),
+    })
+}
+
+fn rate_claim(rate: &Rate) -> Claim {
+    let difference = rate.error.value - rate.predicted.value;
+    let verdict = match difference {
+        x if x.abs() <= TOLERANCE => Verdict::Holds,
+        x if x < 0.0 => Verdict::Faster,
+        _ => Verdict::Fails,
+    };
+    let reason = match verdict {
+        Verdict::Holds => String::new(),
+        Verdict::Faster => {
+            "The rate is the one for the worst function of the kernel's unit ball; this posterior mean is smoother".to_owned()
+        }
+        Verdict::Fails => format!(
+            "The lowest error of any iteration falls with slope {} too: the stop is not what is slow. The posterior mean is not \
+             in the kernel's space (which holds nothing but functions homogeneous in z), so that a part of it is learned slowly",
+            interval(&rate.best)
+        ),
+    };
+    Claim {
+        row: 6,
+        claim: "more data helps at the predicted rate",
+        d: rate.d,
+        quantity: "slope of the error at the stop against N",
+        expected: format!("{}, the slope of eps^2", interval(&rate.predicted)),
+        measured: interval(&rate.error),
+        verdict,
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slopes(value: f64) -> WidthSlope {
+        let interval = Interval { value, error: 0.02 };
+        WidthSlope { d: 2, widest: interval, all: interval }
+    }
+
+    #[test]
+    fn verdicts_follow_the_slopes() {
+        let judge = |value| slope_claim(3, "the kernel freezes", "", &slopes(value), 0.5);
+        assert_eq!(judge(-0.45).verdict, Verdict::Holds);
+        assert!(judge(-0.45).reason.is_empty());
+        assert_eq!(judge(-0.72).verdict, Verdict::Faster);
+        assert_eq!(judge(-0.3).verdict, Verdict::Fails);
+        assert!(judge(-0.3).reason.contains("narrow"));
+        let rate = |error| Rate {
+            d: 2,
+            error: Interval { value: error, error: 0.1 },
+            best: Interval { value: error, error: 0.1 },
+            predicted: Interval { value: -0.5, error: 0.01 },
+        };
+        let verdicts = [-0.55, -0.8, -0.2].map(|error| rate_claim(&rate(error)).verdict);
+        assert_eq!(verdicts, [Verdict::Holds, Verdict::Faster, Verdict::Fails]);
+    }
+
+    #[test]
+    fn a_crossed_bound_is_shown() {
+        let run = |closest| Convergence { d: 2, neurons: 64, seed: 0, conditioning: 0.1, closest, curve: Vec::new() };
+        assert_eq!(training_claim(&[run(0.9), run(1.0)], 2).verdict, Verdict::Holds);
+        let crossed = training_claim(&[run(0.9), run(1.2)], 2);
+        assert!(crossed.verdict == Verdict::Fails && crossed.reason.starts_with("1 of 2 runs"));
+    }
+}

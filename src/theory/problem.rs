@@ -1,0 +1,167 @@
+//! The problems that the experiments run on: score regression of Gaussian mixtures, whose answer is known.
+
+use faer::{Mat, MatRef, Par};
+
+use crate::kernels::Panels;
+use crate::kernels::gram::{cross_gram_into, gram};
+use crate::score::kernel_regression::ClosedForm;
+use crate::score::mixture::GaussianMixture;
+use crate::score::operator::MatrixFree;
+use crate::score::process::{ForwardProcess, Schedule};
+use crate::score::quadrature::Quadrature;
+use crate::score::spectrum::Spectrum;
+use crate::score::regression::{Localisation, RegressionSet, RegressionSettings, regression_set};
+use crate::score::streams::{Purpose, normal, stream};
+use crate::{Error, Result};
+
+/// First and last diffusion time of the Ornstein-Uhlenbeck process unless a window of noise is asked for.
+pub(super) const WHOLE: [f64; 2] = [0.05, 3.0];
+
+/// Components of the mixtures beyond the plane, and their standard deviation.
+const COMPONENTS: usize = 6;
+const STD: f64 = 0.3;
+
+/// Up to this many samples the Gram matrix is decomposed; beyond, quadrature and the labels' Krylov space take its place.
+pub(super) const EXACT: usize = 2048;
+
+/// A mixture under the forward process.
+pub(super) struct Problem {
+    pub mixture: GaussianMixture,
+    pub process: ForwardProcess,
+}
+
+/// Samples of a regression with the truth at them.
+pub(super) struct Sample {
+    pub inputs: Mat<f64>,
+    pub labels: Mat<f64>,
+    pub truth: Mat<f64>,
+}
+
+impl Problem {
+    /// The spiral in the plane, or six components at random places in `d` dimensions; times from `window`.
+    pub fn new(d: usize, window: [f64; 2]) -> Result<Self> {
+        let mixture = if d == 2 {
+            GaussianMixture::spiral()
+        } else {
+            let mut random = stream(d as u64, Purpose::Data);
+            let means = Mat::from_fn(COMPONENTS, d, |_, _| normal::<f64>(&mut random));
+            GaussianMixture::new(&[1.0; COMPONENTS], means.as_ref(), &[STD; COMPONENTS])?
+        };
+        Ok(Self { mixture, process: ForwardProcess::new(Schedule::Constant { g: 1.0 }, window[0], window[1])? })
+    }
+
+    pub fn dimension(&self) -> usize {
+        self.mixture.dimension()
+    }
+
+    /// `n` samples on the domain that holds them all with probability 0.999.
+    pub fn draw(&self, n: usize, seed: u64) -> Result<Sample> {
+        let domain = Localisation { margin: 0.0, ..Localisation::new(&self.process) };
+        Ok(self.with_truth(self.set(n, seed, Some(domain))?))
+    }
+
+    pub fn set(&self, n: usize, seed: u64, localisation: Option<Localisation>) -> Result<RegressionSet<f64>> {
+        let data = self.mixture.sample(n, seed);
+        regression_set(&self.process, data.as_ref(), &RegressionSettings { draws: 1, localisation }, seed)
+    }
+
+    pub fn with_truth(&self, set: RegressionSet<f64>) -> Sample {
+        let (n, d) = (set.inputs.nrows(), self.dimension());
+        let mut truth = Mat::zeros(n, d);
+        let (mut x, mut f) = (vec![0.0; d], vec![0.0; d]);
+        for j in 0..n {
+            (0..d).for_each(|i| x[i] = set.inputs[(j, i)]);
+            self.mixture.at(&self.process, set.times[j]).posterior_mean_into(&mut f, &x);
+            (0..d).for_each(|i| truth[(j, i)] = f[i]);
+        }
+        Sample { inputs: set.inputs, labels: set.labels, truth }
+    }
+}
+
+/// Kernel regression of `labels` on `inputs` at every iteration: by all eigenvectors, or beyond [`EXACT`] samples by quadrature
+/// and a Krylov space of products in single precision, without an N x N matrix. Also the last iteration to be believed.
+/// With a `spectrum` that is good enough none is computed beyond [`EXACT`] samples.
+pub(super) fn solve(
+    inputs: MatRef<'_, f64>,
+    labels: MatRef<'_, f64>,
+    spectrum: Option<&Spectrum>,
+    seed: u64,
+    par: Par,
+) -> Result<(ClosedForm, u64)> {
+    let (n, d) = (inputs.nrows(), labels.ncols());
+    if n <= EXACT {
+        let kernel = gram(inputs, par)?;
+        return Ok((ClosedForm::new(kernel.as_ref(), labels, par)?, 1_000_000));
+    }
+    let mut operator = MatrixFree::new(single(inputs).as_ref(), par)?;
+    let settings = Quadrature { block: 16, sweeps: 6, probes: 16, steps: 20, seed, par };
+    let spectrum = match spectrum {
+        Some(spectrum) => spectrum.clone(),
+        None => settings.run(&mut operator)?.spectrum()?,
+    };
+    let products = (640 / d).max(24);
+    let closed = ClosedForm::in_krylov_space(&mut operator, labels, products * d, spectrum, par)?;
+    Ok((closed, (products * products / 4) as u64))
+}
+
+/// The kernel between test samples and samples.
+pub(super) fn cross(tests: MatRef<'_, f64>, samples: MatRef<'_, f64>, par: Par) -> Result<Mat<f64>> {
+    let mut kernel = Mat::zeros(tests.nrows(), samples.nrows());
+    cross_gram_into(kernel.as_mut(), tests, samples, par)?;
+    Ok(kernel)
+}
+
+/// Mean over rows of the squared distance.
+pub(super) fn distance(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> f64 {
+    (a - b).squared_norm_l2() / a.nrows() as f64
+}
+
+pub(super) fn single(m: MatRef<'_, f64>) -> Mat<f32> {
+    Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] as f32)
+}
+
+pub(super) fn panels(m: MatRef<'_, f64>) -> Result<Panels<f32>> {
+    Panels::from_matrix("the samples", single(m).as_ref())
+}
+
+/// Runs `work` for every task, on all threads of the pool; results in the order of the tasks.
+pub(super) fn for_all<T: Sync, R: Send>(
+    tasks: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+    observe: &mut dyn FnMut(usize),
+) -> Result<Vec<R>> {
+    use std::sync::mpsc::channel;
+    let (sender, receiver) = channel();
+    let mut results: Vec<Option<R>> = (0..tasks.len()).map(|_| None).collect();
+    let mut failed: Option<Error> = None;
+    rayon::in_place_scope(|scope| {
+        // Tasks take turns rather than being cut into halves: the first ones are the longest.
+        let next = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        for _ in 0..rayon::current_num_threads() {
+            let (sender, next, work) = (sender.clone(), next.clone(), &work);
+            scope.spawn(move |_| {
+                loop {
+                    let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(task) = tasks.get(at) else { break };
+                    if sender.send((at, work(task))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut done = 0;
+        for (at, result) in receiver {
+            match result {
+                Ok(result) => results[at] = Some(result),
+                Err(error) => failed = Some(error),
+            }
+            done += 1;
+            observe(done);
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(results.into_iter().map(|r| r.expect("every task has sent its result")).collect()),
+    }
+}
