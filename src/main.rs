@@ -25,6 +25,7 @@ enum Command {
     Fit(cli::fit::FitArgs),
     Sample(cli::sample::SampleArgs),
     Evaluate(cli::evaluate::EvaluateArgs),
+    Verify(cli::verify::VerifyArgs),
     Kernel(cli::kernel::KernelArgs),
     Info(cli::info::InfoArgs),
 }
@@ -47,6 +48,7 @@ fn run(arguments: Arguments) -> Outcome {
         Command::Fit(args) => cli::fit::run(args),
         Command::Sample(args) => cli::sample::run(args),
         Command::Evaluate(args) => cli::evaluate::run(args),
+        Command::Verify(args) => cli::verify::run(args),
         Command::Kernel(args) => cli::kernel::run(args),
         Command::Info(args) => cli::info::run(args),
     }

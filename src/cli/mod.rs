@@ -8,6 +8,9 @@ pub mod info;
 pub mod kernel;
 pub mod plots;
 pub mod sample;
+pub mod verify;
+mod verify_page;
+mod verify_plots;
 
 use std::fmt;
 use std::path::Path;

@@ -16,6 +16,7 @@ mod tails;
 mod widths;
 
 pub use claims::{Claim, Verdict};
+pub use problem::Inputs;
 pub use regime::{LEFT, Regime, RegimePoint};
 pub use slope::{Interval, median, slope};
 pub use stopping::{Case, RULES, Rate, RuleRow, Rules, WINDOWS, Window};
@@ -50,6 +51,8 @@ struct Size {
     samples: &'static [usize],
     compared: &'static [usize],
     largest_compared: Option<usize>,
+    /// Largest number of samples with other than plain inputs.
+    largest_other: usize,
     seeds: u64,
     table_widths: [u32; 2],
     table_seeds: u64,
@@ -58,10 +61,11 @@ struct Size {
 const FULL: Size = Size {
     widths: [9, 18],
     width_seeds: 16,
-    training_widths: &[1 << 9, 1 << 11, 1 << 13],
+    training_widths: &[1 << 9, 1 << 11, 1 << 13, 1 << 15],
     samples: &[128, 250, 500, 1000, 2000, 4000, 8192],
     compared: &[250, 500, 1000, 2000, 4000],
     largest_compared: Some(8192),
+    largest_other: 4000,
     seeds: 5,
     table_widths: [7, 15],
     table_seeds: 3,
@@ -70,10 +74,11 @@ const FULL: Size = Size {
 const QUICK: Size = Size {
     widths: [9, 15],
     width_seeds: 6,
-    training_widths: &[1 << 9, 1 << 11],
+    training_widths: &[1 << 9, 1 << 11, 1 << 13],
     samples: &[128, 250, 500, 1000],
     compared: &[250, 500, 1000],
     largest_compared: None,
+    largest_other: 1000,
     seeds: 5,
     table_widths: [7, 11],
     table_seeds: 2,
@@ -97,7 +102,9 @@ pub struct Report {
     pub overfitting: Vec<Case>,
     /// Error at the stop against the number of samples.
     pub rates: Vec<Rate>,
-    /// The stopping rules compared, which also holds the points behind `rates`.
+    /// The regressions behind `rates`.
+    pub growth: Vec<Case>,
+    /// The stopping rules compared.
     pub rules: Rules,
     /// Localisation on heavy-tailed data.
     pub tails: Vec<Tails>,
@@ -146,18 +153,28 @@ pub fn run(settings: &Settings<'_>, observe: &mut dyn FnMut(f64, &str)) -> Resul
                 let mut sizes: Vec<usize> = compared.chain(rated).collect();
                 sizes.sort_unstable();
                 sizes.dedup();
-                let curve = |samples| whole && samples == 1000 && DIMENSIONS.contains(&d);
-                tasks.extend(
-                    sizes.into_iter().map(|samples| stopping::Task { d, samples, window, seed, curve: curve(samples) }),
-                );
+                tasks.extend(sizes.into_iter().map(|samples| {
+                    let curve = whole && samples == 1000 && DIMENSIONS.contains(&d);
+                    stopping::Task { d, inputs: Inputs::Plain, samples, window, seed, curve }
+                }));
+            }
+        }
+        for inputs in [Inputs::Constant, Inputs::InSpace] {
+            for d in DIMENSIONS {
+                let sizes = size.samples.iter().filter(|&&n| n <= size.largest_other);
+                let task = |&samples| stopping::Task { d, inputs, samples, window: WINDOWS[1], seed, curve: false };
+                tasks.extend(sizes.map(task));
             }
         }
     }
-    let cases = stopping::run(&mut tasks, &mut |share| part(0.38, 1.0, share, "stopping rules"))?;
-    let rated: Vec<&Case> = cases.iter().filter(|c| c.window == "all" && DIMENSIONS.contains(&c.d)).collect();
-    let rates = stopping::rates(&rated);
+    let mut cases = stopping::run(&mut tasks, &mut |share| part(0.38, 1.0, share, "stopping rules"))?;
+    // Sorted by what is regressed on what, the plain ones first.
+    let other = cases.split_off(cases.partition_point(|case| case.inputs == Inputs::Plain));
+    let rated = |c: &&Case| c.window == "all" && DIMENSIONS.contains(&c.d);
+    let growth: Vec<Case> = cases.iter().filter(rated).chain(&other).cloned().collect();
+    let rates = stopping::rates(&growth);
     let overfitting: Vec<Case> = cases.iter().filter(|c| !c.curve.is_empty()).cloned().collect();
     let rules = stopping::compare(cases);
     let claims = claims::judge(&training, &widths, &overfitting, &rates);
-    Ok(Report { seed: first, quick: settings.quick, claims, training, widths, overfitting, rates, rules, tails, regime })
+    Ok(Report { seed: first, quick: settings.quick, claims, training, widths, overfitting, rates, growth, rules, tails, regime })
 }

@@ -9,8 +9,8 @@ use crate::score::mixture::GaussianMixture;
 use crate::score::operator::MatrixFree;
 use crate::score::process::{ForwardProcess, Schedule};
 use crate::score::quadrature::Quadrature;
-use crate::score::spectrum::Spectrum;
 use crate::score::regression::{Localisation, RegressionSet, RegressionSettings, regression_set};
+use crate::score::spectrum::Spectrum;
 use crate::score::streams::{Purpose, normal, stream};
 use crate::{Error, Result};
 
@@ -24,10 +24,30 @@ const STD: f64 = 0.3;
 /// Up to this many samples the Gram matrix is decomposed; beyond, quadrature and the labels' Krylov space take its place.
 pub(super) const EXACT: usize = 2048;
 
+/// What is regressed on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "cli", serde(rename_all = "snake_case"))]
+pub enum Inputs {
+    /// The clean data on `z = (x, t - T0)`, as the theory has it.
+    Plain,
+    /// The same with a constant third part, `z = (x, t - T0, 1)`: the kernel then holds more than functions with
+    /// `f(c z) = c f(z)`.
+    Constant,
+    /// On inputs with a constant part, a function of norm one in the kernel's space with Gaussian noise added: the setting of the
+    /// theorem itself.
+    InSpace,
+}
+
+/// Kernel functions that a function in the kernel's space is made of, and the noise added to it.
+const ANCHORS: usize = 30;
+const NOISE: f64 = 0.5;
+
 /// A mixture under the forward process.
 pub(super) struct Problem {
     pub mixture: GaussianMixture,
     pub process: ForwardProcess,
+    pub inputs: Inputs,
 }
 
 /// Samples of a regression with the truth at them.
@@ -39,7 +59,7 @@ pub(super) struct Sample {
 
 impl Problem {
     /// The spiral in the plane, or six components at random places in `d` dimensions; times from `window`.
-    pub fn new(d: usize, window: [f64; 2]) -> Result<Self> {
+    pub fn new(d: usize, window: [f64; 2], inputs: Inputs) -> Result<Self> {
         let mixture = if d == 2 {
             GaussianMixture::spiral()
         } else {
@@ -47,7 +67,8 @@ impl Problem {
             let means = Mat::from_fn(COMPONENTS, d, |_, _| normal::<f64>(&mut random));
             GaussianMixture::new(&[1.0; COMPONENTS], means.as_ref(), &[STD; COMPONENTS])?
         };
-        Ok(Self { mixture, process: ForwardProcess::new(Schedule::Constant { g: 1.0 }, window[0], window[1])? })
+        let process = ForwardProcess::new(Schedule::Constant { g: 1.0 }, window[0], window[1])?;
+        Ok(Self { mixture, process, inputs })
     }
 
     pub fn dimension(&self) -> usize {
@@ -57,7 +78,29 @@ impl Problem {
     /// `n` samples on the domain that holds them all with probability 0.999.
     pub fn draw(&self, n: usize, seed: u64) -> Result<Sample> {
         let domain = Localisation { margin: 0.0, ..Localisation::new(&self.process) };
-        Ok(self.with_truth(self.set(n, seed, Some(domain))?))
+        let mut sample = self.with_truth(self.set(n, seed, Some(domain))?);
+        if self.inputs == Inputs::Plain {
+            return Ok(sample);
+        }
+        sample.inputs = with_constant(sample.inputs.as_ref());
+        if self.inputs == Inputs::InSpace {
+            let d = self.dimension();
+            let anchors = with_constant(self.set(ANCHORS, u64::MAX, None)?.inputs.as_ref());
+            let mut random = stream(u64::MAX, Purpose::Estimate);
+            let weights = Mat::from_fn(ANCHORS, d, |_, _| normal::<f64>(&mut random));
+            let kernel = gram(anchors.as_ref(), Par::Seq)?;
+            let squares = weights.transpose() * kernel.as_ref() * &weights;
+            sample.truth = cross(sample.inputs.as_ref(), anchors.as_ref(), Par::Seq)? * &weights;
+            let mut noise = stream(seed, Purpose::Estimate);
+            for i in 0..d {
+                let norm = squares[(i, i)].sqrt();
+                for j in 0..sample.truth.nrows() {
+                    sample.truth[(j, i)] /= norm;
+                    sample.labels[(j, i)] = sample.truth[(j, i)] + NOISE * normal::<f64>(&mut noise);
+                }
+            }
+        }
+        Ok(sample)
     }
 
     pub fn set(&self, n: usize, seed: u64, localisation: Option<Localisation>) -> Result<RegressionSet<f64>> {
@@ -109,6 +152,10 @@ pub(super) fn cross(tests: MatRef<'_, f64>, samples: MatRef<'_, f64>, par: Par) 
     let mut kernel = Mat::zeros(tests.nrows(), samples.nrows());
     cross_gram_into(kernel.as_mut(), tests, samples, par)?;
     Ok(kernel)
+}
+
+fn with_constant(z: MatRef<'_, f64>) -> Mat<f64> {
+    Mat::from_fn(z.nrows(), z.ncols() + 1, |j, k| if k < z.ncols() { z[(j, k)] } else { 1.0 })
 }
 
 /// Mean over rows of the squared distance.

@@ -3,7 +3,7 @@
 
 use faer::{MatRef, Par};
 
-use super::problem::{Problem, Sample, cross, distance, for_all, solve};
+use super::problem::{Inputs, Problem, Sample, cross, distance, for_all, solve};
 use super::slope::{Interval, median, slope};
 use crate::Result;
 use crate::score::early_stopping::{
@@ -52,6 +52,8 @@ pub const WINDOWS: [Window; 3] = [
 pub struct Case {
     /// Data dimension.
     pub d: usize,
+    /// What is regressed on what.
+    pub inputs: Inputs,
     /// Samples.
     pub samples: usize,
     /// Noise level.
@@ -85,6 +87,7 @@ impl Case {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task {
     pub d: usize,
+    pub inputs: Inputs,
     pub samples: usize,
     pub window: Window,
     pub seed: u64,
@@ -109,12 +112,12 @@ pub(super) fn run(tasks: &mut [Task], observe: &mut dyn FnMut(f64)) -> Result<Ve
         done += costs[count - 1];
         observe(done / total);
     })?;
-    cases.sort_by_key(|c| (c.d, c.window, c.samples, c.seed));
+    cases.sort_by_key(|c| (c.inputs, c.d, c.window, c.samples, c.seed));
     Ok(cases)
 }
 
 fn case(task: &Task) -> Result<Case> {
-    let problem = Problem::new(task.d, task.window.times)?;
+    let problem = Problem::new(task.d, task.window.times, task.inputs)?;
     let sample = problem.draw(task.samples, task.seed)?;
     let tests = problem.draw(TESTS, task.seed ^ 0x7465_7374)?;
     let (n, d, par) = (sample.inputs.nrows(), task.d, Par::Seq);
@@ -142,6 +145,7 @@ fn case(task: &Task) -> Result<Case> {
     let true_noise = distance(sample.labels.as_ref(), sample.truth.as_ref()) / d as f64;
     Ok(Case {
         d,
+        inputs: task.inputs,
         samples: n,
         window: task.window.name,
         seed: task.seed,
@@ -196,6 +200,8 @@ pub struct RuleRow {
     /// Number of regressions.
     pub cases: usize,
     /// For each of [`RULES`].
+    pub mean: Vec<f64>,
+    /// For each of [`RULES`].
     pub median: Vec<f64>,
     /// For each of [`RULES`].
     pub worst: Vec<f64>,
@@ -245,6 +251,7 @@ fn row(cases: &[Case], d: usize, samples: usize, window: &'static str) -> Option
         samples,
         window,
         cases: own.len(),
+        mean: over(|values| values.iter().sum::<f64>() / values.len() as f64),
         median: over(median),
         worst: over(|values| values.into_iter().fold(0.0, f64::max)),
     })
@@ -256,6 +263,8 @@ fn row(cases: &[Case], d: usize, samples: usize, window: &'static str) -> Option
 pub struct Rate {
     /// Data dimension.
     pub d: usize,
+    /// What is regressed on what.
+    pub inputs: Inputs,
     /// Slope of the error at the stop with c = 1.
     pub error: Interval,
     /// Slope of the lowest error.
@@ -264,26 +273,27 @@ pub struct Rate {
     pub predicted: Interval,
 }
 
-/// Slopes over all sizes of the cases at all noise levels together.
-pub(super) fn rates(cases: &[&Case]) -> Vec<Rate> {
-    let mut dimensions: Vec<usize> = cases.iter().map(|c| c.d).collect();
-    dimensions.sort_unstable();
-    dimensions.dedup();
+/// Slopes over all sizes of the cases.
+pub(super) fn rates(cases: &[Case]) -> Vec<Rate> {
+    let mut kinds: Vec<(Inputs, usize)> = cases.iter().map(|c| (c.inputs, c.d)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
     let mut seeds: Vec<u64> = cases.iter().map(|c| c.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
-    let over = |d: usize, quantity: fn(&Case) -> f64| {
+    let over = |kind: (Inputs, usize), quantity: fn(&Case) -> f64| {
         let of_seed = |&seed: &u64| {
-            let own = cases.iter().filter(|c| c.d == d && c.seed == seed);
+            let own = cases.iter().filter(|c| (c.inputs, c.d) == kind && c.seed == seed);
             slope(&own.map(|c| (c.samples as f64, quantity(c))).collect::<Vec<_>>())
         };
         Interval::of(&seeds.iter().map(of_seed).collect::<Vec<_>>())
     };
-    let rate = |&d: &usize| Rate {
-        d,
-        error: over(d, |c| c.stops[0].1),
-        best: over(d, |c| c.best.1),
-        predicted: over(d, |c| c.critical_radius.powi(2)),
+    let rate = |&kind: &(Inputs, usize)| Rate {
+        d: kind.1,
+        inputs: kind.0,
+        error: over(kind, |c| c.stops[0].1),
+        best: over(kind, |c| c.best.1),
+        predicted: over(kind, |c| c.critical_radius.powi(2)),
     };
-    dimensions.iter().map(rate).collect()
+    kinds.iter().map(rate).collect()
 }

@@ -2,7 +2,7 @@
 
 use faer::Par;
 
-use super::problem::{Problem, Sample, WHOLE, cross, distance, solve};
+use super::problem::{Inputs, Problem, Sample, WHOLE, cross, distance, solve};
 use crate::Result;
 use crate::score::early_stopping::{Curve, StoppingRule, iteration_grid};
 use crate::score::mixture::GaussianMixture;
@@ -66,6 +66,7 @@ fn one(seed: u64) -> Result<Tails> {
     let problem = Problem {
         mixture: GaussianMixture::new(&weights, means.as_ref(), &std)?,
         process: ForwardProcess::new(Schedule::Constant { g: 1.0 }, WHOLE[0], WHOLE[1])?,
+        inputs: Inputs::Plain,
     };
     let all = problem.set(SAMPLES, seed, None)?;
     let norm = |set: &RegressionSet<f64>, j: usize| (0..2).map(|i| set.inputs[(j, i)].powi(2)).sum::<f64>().sqrt();
