@@ -2,15 +2,16 @@
 //!
 //! Fourth floor. It composes tables ([`crate::table`]) and score models ([`crate::score`]) and computes nothing itself.
 
+mod stopping;
+
 use std::time::{Duration, Instant};
 
 use faer::{Mat, MatRef, Par};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::kernels::Panels;
-use crate::kernels::descent::Rule;
+use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::score::denoiser::{Base, DataSource, Layout, Preconditioner};
-use crate::score::early_stopping::StoppingRule;
 use crate::score::kernel_regression::default_step;
 use crate::score::model::ScoreModel;
 use crate::score::network::{Network, Trainer, least_squares};
@@ -28,6 +29,9 @@ use crate::table::codec::{Codec, Decode};
 use crate::table::encoded::EncodedTable;
 use crate::table::schema::{Schema, SchemaOptions};
 use crate::{Error, Result, memory};
+
+use stopping::{HeldRows, HeldWatch, Part, RuleWatch, effective, hold_out, spectrum_of_run};
+pub use stopping::{StopRecord, Stopping};
 
 /// A whole way of fitting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +56,12 @@ pub enum OptimizerKind {
 }
 
 impl OptimizerKind {
+    const MOMENTUM: f64 = 0.9;
+
     fn rule(self) -> Rule {
         match self {
             OptimizerKind::Descent => Rule::Descent,
-            OptimizerKind::Nesterov => Rule::Nesterov { momentum: 0.9 },
+            OptimizerKind::Nesterov => Rule::Nesterov { momentum: Self::MOMENTUM },
             OptimizerKind::Adam => Rule::ADAM,
         }
     }
@@ -83,6 +89,9 @@ pub struct FitSettings {
     pub optimizer: Option<OptimizerKind>,
     /// How long to train.
     pub length: Length,
+    /// What ends training before that; the preset's own if there is none: [`Stopping::Sharp`] for [`Preset::Paper`] (unless the
+    /// optimizer is Adam), [`Stopping::None`] for [`Preset::Best`].
+    pub stop: Option<Stopping>,
     /// Rows in a batch of [`Preset::Best`].
     pub batch: usize,
     /// Seed of everything that is drawn.
@@ -100,6 +109,7 @@ impl FitSettings {
             width: 4096,
             optimizer: None,
             length,
+            stop: None,
             batch: 1024,
             seed: 0,
             threads: rayon::current_num_threads(),
@@ -145,6 +155,9 @@ pub struct Record {
     pub losses: [f64; 2],
     /// Why training ended, in words.
     pub ended: String,
+    /// How it was stopped; none in models of before that was noted.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub stop: Option<StopRecord>,
 }
 
 /// A table's codec and the score model fitted to its coded rows.
@@ -202,22 +215,49 @@ fn fit_best(
     started: Instant,
     observe: &mut dyn FnMut(&Progress),
 ) -> Result<(ScoreModel, Record, usize)> {
+    let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
+    let stop = settings.stop.unwrap_or(Stopping::default_of(Preset::Best, optimizer));
+    let rule = stop.rule(optimizer)?;
+    let [kept, held] = match stop {
+        Stopping::HoldOut => hold_out(DataSource::rows(source), settings.seed)?,
+        _ => [(0..DataSource::rows(source)).collect(), Vec::new()],
+    };
+    let source = Part { source, rows: &kept };
     let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0)?;
-    let preconditioner = Preconditioner::fit(Base::Columns, source, &process, settings.seed)?;
+    let preconditioner = Preconditioner::fit(Base::Columns, &source, &process, settings.seed)?;
     let outputs = preconditioner.layout().width();
     let network = Network::symmetric(preconditioner.inputs(), outputs, settings.width, settings.seed)?;
-    let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
     let training =
         Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, settings.threads) };
-    let mut run = Run::new(training, source, &process, &preconditioner, network)?;
+    let weights = training.weights;
+    let mut run = Run::new(training, &source, &process, &preconditioner, network)?;
     if optimizer != OptimizerKind::Adam {
         // Of the mean loss over a batch, by the largest eigenvalue of its kernel.
         let inputs = run.draw_inputs();
         let step = default_step(inputs.as_ref(), Par::rayon(settings.threads))? * settings.batch as f64;
         run.set_rate(step / overlap(outputs, settings.width));
     }
+    let mut by_rule = match rule {
+        None => None,
+        Some(_) if preconditioner.layout().numerical == 0 => {
+            let name = "the stopping rule for a table of categories";
+            let requirement = "it is about numbers with squared errors: stop by holdout, or take the preset paper";
+            return Err(Error::Setting { name, value: stop.name().into(), requirement });
+        }
+        Some(rule) => {
+            let par = Par::rayon(settings.threads);
+            Some(RuleWatch::new(rule, spectrum_of_run(&mut run, kept.len(), settings.seed, par)?))
+        }
+    };
+    let mut by_rows = (stop == Stopping::HoldOut).then(|| {
+        let held = Part { source: source.source, rows: &held };
+        let rows = HeldRows::new(&held, &preconditioner, &process, (settings.seed, settings.threads));
+        (HeldWatch::new(), rows)
+    });
+    let mut time = effective(0.0, optimizer);
     let begun = started.elapsed();
     let mut losses = [0.0; 2];
+    let mut applied = false;
     let ended = loop {
         let (share, ended) = match settings.length {
             Length::Iterations(k) if run.steps() >= k => (1.0, Some("all iterations were made")),
@@ -231,21 +271,52 @@ fn fit_best(
         if let Some(ended) = ended {
             break ended;
         }
+        let next = effective(run.rate_at(share), optimizer).zip(time).map(|(step, time)| time + step);
+        if let (Some(watch), Some(next)) = (&mut by_rule, next)
+            && run.steps() > 0
+            && watch.on_fresh(next, 2.0 * losses[0])
+        {
+            applied = true;
+            break "the stopping rule applied";
+        }
         let fresh = run.step(share)?;
+        time = next;
         // A running mean over the last hundred or so steps, of what there is at first.
         let weight = (1.0 / run.steps() as f64).max(0.01);
         for (smooth, fresh) in losses.iter_mut().zip(fresh) {
             *smooth += weight * (fresh - *smooth);
         }
         observe(&Progress { share, iteration: run.steps(), squared: losses[0], entropy: losses[1] });
+        if let Some((watch, rows)) = by_rows.as_mut().filter(|(watch, _)| watch.due(run.steps())) {
+            let network = run.network();
+            let loss = rows.loss(&network, &preconditioner, weights)?;
+            if watch.tell(run.steps(), loss, || network) {
+                applied = true;
+                break "the rows held out had been predicted better half as far";
+            }
+        }
     };
+    let (iteration, network) =
+        by_rows.and_then(|(watch, _)| watch.best()).unwrap_or_else(|| (run.steps(), run.network()));
     let record = Record {
-        rows: source.rows(),
+        rows: kept.len() + held.len(),
         preset: "best".into(),
         iterations: run.steps(),
         seed: settings.seed,
         losses,
         ended: ended.into(),
+        stop: Some(StopRecord {
+            rule: stop.name().into(),
+            applied,
+            iteration,
+            // Under a schedule of step sizes the time until an earlier iteration is not kept.
+            effective_time: time.filter(|_| iteration == run.steps()),
+            noise: by_rule.as_ref().map(|watch| watch.noise).filter(|noise| noise.is_finite()),
+            critical_radius: by_rule.as_ref().map(RuleWatch::critical_radius).filter(|radius| radius.is_finite()),
+            held_out: held.len(),
+            radius: None,
+            dropped: 0,
+        }),
     };
     let rows = match settings.length {
         Length::Iterations(_) => CALIBRATION_ROWS,
@@ -256,7 +327,6 @@ fn fit_best(
             (fitting as usize).clamp(CALIBRATION_ROWS / 16, CALIBRATION_ROWS)
         }
     };
-    let network = run.network();
     Ok((ScoreModel::new(process, preconditioner, network)?, record, rows))
 }
 
@@ -272,31 +342,48 @@ fn calibrate(model: &ScoreModel, rows: usize, settings: &FitSettings) -> Result<
     Calibration::fit(columns.collect())
 }
 
-/// Full-batch gradient descent of the plain network on a regression set that is drawn once, until the rule stops it.
+/// Full-batch descent of the plain network on a regression set that is drawn once, until the rule stops it.
 fn fit_paper(
     source: &TableSource,
     settings: &FitSettings,
     started: Instant,
     observe: &mut dyn FnMut(&Progress),
 ) -> Result<(ScoreModel, Record)> {
+    let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Descent);
+    let stop = settings.stop.unwrap_or(Stopping::default_of(Preset::Paper, optimizer));
+    let rule = stop.rule(optimizer)?;
     let process = ForwardProcess::new(Schedule::VARIANCE_PRESERVING, PAPER_START, 1.0)?;
     let preconditioner = Preconditioner::fit(Base::Zero, source, &process, settings.seed)?;
     let data = source.matrix(&preconditioner, settings.seed);
     let domain = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
     let set = regression_set(&process, data.as_ref(), &domain, settings.seed)?;
-    let z = Panels::from_matrix("the regression inputs", set.inputs.as_ref())?;
-    let labels = Panels::from_matrix("the labels", set.labels.as_ref())?;
+    // One sample per row of the table: samples held out are rows held out.
+    let [kept, held] = match stop {
+        Stopping::HoldOut => hold_out(set.inputs.nrows(), settings.seed)?,
+        _ => [(0..set.inputs.nrows()).collect(), Vec::new()],
+    };
+    let pick = |from: &Mat<f32>, rows: &[usize]| Mat::from_fn(rows.len(), from.ncols(), |j, i| from[(rows[j], i)]);
+    let inputs = pick(&set.inputs, &kept);
+    let z = Panels::from_matrix("the regression inputs", inputs.as_ref())?;
+    let labels = Panels::from_matrix("the labels", pick(&set.labels, &kept).as_ref())?;
+    let held_z = Panels::from_matrix("the inputs held out", pick(&set.inputs, &held).as_ref())?;
+    let held_labels = Panels::from_matrix("the labels held out", pick(&set.labels, &held).as_ref())?;
     let network = Network::symmetric(z.columns(), labels.columns(), settings.width, settings.seed)?;
 
-    let spectrum = kernel_spectrum(set.inputs.as_ref(), settings)?;
-    let samples = z.rows() as f64;
+    let spectrum = kernel_spectrum(inputs.as_ref(), settings)?;
+    let (samples, outputs) = (z.rows() as f64, labels.columns());
     // On 1/(2N) sum |f - y|^2 with step s, gradient descent converges for s below 2/lambda_1; on the summed loss the step is
     // s/N.
-    let step = 1.0 / (spectrum.largest() * overlap(labels.columns(), settings.width));
-    let rule = settings.optimizer.unwrap_or(OptimizerKind::Descent).rule();
-    let mut trainer = Trainer::new(network, rule, false, settings.threads)?;
-    let stopping = StoppingRule::SHARP;
+    let step = 1.0 / (spectrum.largest() * overlap(outputs, settings.width));
+    let mut trainer = Trainer::new(network, optimizer.rule(), false, settings.threads)?;
+    let mut by_rule = rule.map(|rule| RuleWatch::new(rule, spectrum));
+    let mut by_rows = (stop == Stopping::HoldOut).then(|| {
+        let workspaces = Workspace::for_workers(settings.threads, z.columns(), outputs);
+        (HeldWatch::new(), Panels::zeros(held.len(), outputs), Panels::zeros(held.len(), outputs), workspaces)
+    });
+    let time = |iterations: usize| effective(step * iterations as f64, optimizer);
     let mut loss = f64::NAN;
+    let mut applied = false;
     let ended = loop {
         let made = trainer.steps();
         let (share, over) = match settings.length {
@@ -306,25 +393,55 @@ fn fit_paper(
             }
         };
         if over {
-            break "the given iterations or time were used before the stopping rule applied";
+            break match stop {
+                Stopping::None => "the given iterations or time were used",
+                Stopping::HoldOut => "the given iterations or time were used before hold-out applied",
+                _ => "the given iterations or time were used before the stopping rule applied",
+            };
+        }
+        if let Some((watch, predicted, errors, workspaces)) = by_rows.as_mut().filter(|held| held.0.due(made)) {
+            forward_into(predicted, None, trainer.network().layers(), &held_z, workspaces)?;
+            let loss = least_squares(predicted, &held_labels, errors);
+            if watch.tell(made, loss, || trainer.network().clone()) {
+                applied = true;
+                break "the rows held out had been predicted better half as far";
+            }
         }
         loss = trainer.step(&z, step / samples, 0.0, |outputs, errors| least_squares(outputs, &labels, errors))?;
         // The loss is that before the step, so it belongs to `made` iterations.
-        if made > 0 && stopping.decide(&spectrum, step, labels.columns(), made as u64, 2.0 * loss)?.stop {
+        if let (Some(watch), Some(now), Some(next)) = (&mut by_rule, time(made), time(made + 1))
+            && made > 0
+            && watch.on_samples([now, next], outputs, 2.0 * loss)
+        {
+            applied = true;
             break "the stopping rule applied";
         }
-        let squared = loss / samples / labels.columns() as f64;
+        let squared = loss / samples / outputs as f64;
         observe(&Progress { share, iteration: trainer.steps(), squared, entropy: 0.0 });
     };
+    let (iteration, network) = by_rows
+        .and_then(|held| held.0.best())
+        .unwrap_or_else(|| (trainer.steps(), trainer.network().clone()));
     let record = Record {
         rows: source.rows(),
         preset: "paper".into(),
         iterations: trainer.steps(),
         seed: settings.seed,
-        losses: [loss / samples / labels.columns() as f64, 0.0],
+        losses: [loss / samples / outputs as f64, 0.0],
         ended: ended.into(),
+        stop: Some(StopRecord {
+            rule: stop.name().into(),
+            applied,
+            iteration,
+            effective_time: time(iteration),
+            noise: by_rule.as_ref().map(|watch| watch.noise).filter(|noise| noise.is_finite()),
+            critical_radius: by_rule.as_ref().map(RuleWatch::critical_radius).filter(|radius| radius.is_finite()),
+            held_out: held.len(),
+            radius: Some(set.radius),
+            dropped: set.dropped_far + set.dropped_early,
+        }),
     };
-    let model = ScoreModel::new(process, preconditioner, trainer.network().clone())?;
+    let model = ScoreModel::new(process, preconditioner, network)?;
     Ok((model, record))
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use ntk_score::files::{csv, model};
-use ntk_score::pipeline::{self, FitSettings, Length, OptimizerKind};
+use ntk_score::pipeline::{self, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
 use ntk_score::table::schema::SchemaOptions;
 
 use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
@@ -39,6 +39,10 @@ pub struct FitArgs {
     /// How gradients change the weights [default: adam for best, gd for paper]
     #[arg(long, value_enum)]
     optimizer: Option<Optimizer>,
+    /// What ends training before its time or iterations are used: the rule of early stopping with the constant of the theory (2e)
+    /// or the sharper 1, or a tenth of the rows held out [default: sharp for paper (none with adam), none for best]
+    #[arg(long, value_enum, value_name = "RULE")]
+    stop: Option<Stop>,
     /// Rows in a batch
     #[arg(long, value_name = "ROWS")]
     batch: Option<usize>,
@@ -78,6 +82,14 @@ enum Preset {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum Stop {
+    Theory,
+    Sharp,
+    Holdout,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Optimizer {
     Gd,
     Nesterov,
@@ -107,6 +119,12 @@ pub fn run(args: FitArgs) -> Outcome {
             Optimizer::Nesterov => OptimizerKind::Nesterov,
             Optimizer::Adam => OptimizerKind::Adam,
         }),
+        stop: args.stop.map(|stop| match stop {
+            Stop::Theory => Stopping::Theory,
+            Stop::Sharp => Stopping::Sharp,
+            Stop::Holdout => Stopping::HoldOut,
+            Stop::None => Stopping::None,
+        }),
         batch: args.batch.unwrap_or(defaults.batch),
         seed: args.seed,
         threads,
@@ -133,8 +151,34 @@ pub fn run(args: FitArgs) -> Outcome {
         started.elapsed().as_secs_f64(),
         record.ended
     );
+    if let Some(stop) = &record.stop {
+        say(stop);
+    }
     eprintln!("wrote {}", args.out.display());
     Ok(())
+}
+
+/// Says how training was stopped.
+fn say(stop: &StopRecord) {
+    let StopRecord { rule, applied, iteration, effective_time, noise, critical_radius, held_out, radius, dropped } = stop;
+    if let Some(radius) = radius {
+        eprintln!("domain: radius {radius:.3}, {dropped} samples outside were dropped");
+    }
+    if rule == "none" {
+        return;
+    }
+    let verb = if *applied { "stopped by" } else { "not yet stopped by" };
+    let mut text = format!("{verb} {rule}: the model has the weights of iteration {iteration}");
+    if let Some(time) = effective_time {
+        text += &format!(", effective time {time:.4e} (steps on the mean loss, over 1 - momentum)");
+    }
+    if let (Some(noise), Some(radius)) = (noise, critical_radius) {
+        text += &format!("; label noise {noise:.4}, critical radius {radius:.4}");
+    }
+    if *held_out > 0 {
+        text += &format!("; {held_out} rows were held out");
+    }
+    eprintln!("{text}");
 }
 
 /// Reads `90`, `90s`, `8m` or `1h`.

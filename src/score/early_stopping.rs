@@ -250,6 +250,12 @@ pub fn noise_at(spectrum: &Spectrum, step: f64, iterations: u64, outputs: usize,
     (residual / (outputs as f64 * left)).sqrt()
 }
 
+/// The same after effective time `time` of gradient flow, which small steps and steps with momentum follow:
+/// the root of `residual / (outputs sum exp(-time lambda))`.
+pub fn noise_in_flow(spectrum: &Spectrum, time: f64, outputs: usize, residual: f64) -> f64 {
+    (residual / (outputs as f64 * spectrum.sum(|value| (-time * value).exp()))).sqrt()
+}
+
 /// Iteration numbers from 1 to `last`, spaced evenly in their logarithm, about `per_decade` to a factor of ten.
 pub fn iteration_grid(last: u64, per_decade: usize) -> Vec<u64> {
     let ratio = 10f64.powf(1.0 / per_decade.max(1) as f64);
@@ -377,6 +383,17 @@ mod tests {
         let known = StoppingRule { constant: 1.0, noise: Noise::Known(stop.noise) };
         assert!(!known.decide(&spectrum, 0.5, 3, stop.iterations - 1, 1.0).unwrap().stop);
         assert!(known.decide(&spectrum, 0.5, 3, stop.iterations, 1.0).unwrap().stop);
+    }
+
+    #[test]
+    fn the_flow_s_noise_is_that_of_small_steps() {
+        let spectrum = spectrum();
+        let residual = pure_noise(0.2, 3)(400);
+        let (steps, flow) = (noise_at(&spectrum, 0.5, 400, 3, residual), noise_in_flow(&spectrum, 200.0, 3, residual));
+        assert!((flow / steps - 1.0).abs() < 1e-3, "{flow} {steps}");
+        // The same time in steps of a hundredth.
+        let fine = noise_at(&spectrum, 0.005, 40_000, 3, residual);
+        assert!((flow / fine - 1.0).abs() < 1e-5, "{flow} {fine}");
     }
 
     #[test]

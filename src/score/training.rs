@@ -165,18 +165,17 @@ impl<'a> Run<'a> {
     /// As for [`Trainer::step`].
     pub fn step(&mut self, progress: f64) -> Result<[f64; 2]> {
         self.draw_batch();
+        let rate = self.rate_at(progress);
         let Self { settings, preconditioner, trainer, batch, .. } = self;
         let layout = preconditioner.layout();
         let (d, rows) = (layout.width(), settings.batch as f64);
         let weights = settings.weights.map(|w| w / settings.batch as f32);
         let Batch { inputs, rows: samples, losses, .. } = batch;
-        let rise = if settings.warm_up > 0.0 { (progress / settings.warm_up).min(1.0) } else { 1.0 };
-        let fall = 0.5 * (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos());
         // Early on the average must not cling to the start.
         let steps = trainer.steps() as f64;
         let decay = settings.average.min((1.0 + steps) / (10.0 + steps));
         let mut sums = [0.0; 2];
-        trainer.step(inputs, settings.rate * rise * fall, decay, |outputs, errors| {
+        trainer.step(inputs, rate, decay, |outputs, errors| {
             let blocks = errors.lanes_mut().par_chunks_mut(d).zip(outputs.lanes().par_chunks(d));
             let blocks = blocks.zip(samples.par_chunks_mut(PANEL)).zip(losses.par_iter_mut());
             blocks.for_each(|(((errors, outputs), samples), losses)| {
@@ -203,6 +202,21 @@ impl<'a> Run<'a> {
     pub fn draw_inputs(&mut self) -> Mat<f32> {
         self.draw_batch();
         self.batch.inputs.to_matrix()
+    }
+
+    /// Inputs of a freshly drawn batch, each row times the gain on its outputs: batch x D. The limit kernel is homogeneous, so
+    /// that the kernel of these rows is the one by which the denoiser learns.
+    pub fn draw_features(&mut self) -> Mat<f32> {
+        self.draw_batch();
+        let (inputs, rows) = (&self.batch.inputs, &self.batch.rows);
+        Mat::from_fn(inputs.rows(), inputs.columns(), |j, k| rows[j].buffer.gain * inputs.get(j, k))
+    }
+
+    /// The step size when `progress` of the run is over.
+    pub fn rate_at(&self, progress: f64) -> f64 {
+        let Training { warm_up, rate, .. } = self.settings;
+        let rise = if warm_up > 0.0 { (progress / warm_up).min(1.0) } else { 1.0 };
+        rate * rise * (0.5 * (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos()))
     }
 
     /// Sets the largest step size.
