@@ -419,9 +419,8 @@ fn fit_paper(
         let squared = loss / samples / outputs as f64;
         observe(&Progress { share, iteration: trainer.steps(), squared, entropy: 0.0 });
     };
-    let (iteration, network) = by_rows
-        .and_then(|held| held.0.best())
-        .unwrap_or_else(|| (trainer.steps(), trainer.network().clone()));
+    let (iteration, network) =
+        by_rows.and_then(|held| held.0.best()).unwrap_or_else(|| (trainer.steps(), trainer.network().clone()));
     let record = Record {
         rows: source.rows(),
         preset: "paper".into(),

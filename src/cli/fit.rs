@@ -160,7 +160,8 @@ pub fn run(args: FitArgs) -> Outcome {
 
 /// Says how training was stopped.
 fn say(stop: &StopRecord) {
-    let StopRecord { rule, applied, iteration, effective_time, noise, critical_radius, held_out, radius, dropped } = stop;
+    let StopRecord { rule, applied, iteration, effective_time, noise, critical_radius, held_out, radius, dropped } =
+        stop;
     if let Some(radius) = radius {
         eprintln!("domain: radius {radius:.3}, {dropped} samples outside were dropped");
     }

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use clap::Args;
 use ntk_score::files::csv;
+use ntk_score::memory;
+use ntk_score::score::spectrum::Effort;
 use ntk_score::theory::{self, Claim, RULES, Report, Settings, Verdict};
 
 use super::fit::{ColumnArgs, parse_threads};
@@ -52,7 +54,13 @@ pub fn run(args: VerifyArgs) -> Outcome {
         table: table.as_ref().map(|table| (table, args.columns.into())),
     };
     let minutes = if args.quick { "less than a minute" } else { "up to ten minutes" };
-    eprintln!("{minutes} on two cores; running on {threads} threads");
+    let Effort { seconds, bytes } = Effort::of_spectrum(theory::EXACT)?;
+    eprintln!(
+        "{minutes} on two cores; running on {threads} threads. The largest exact spectrum, of {} samples, takes about {seconds:.0} s \
+         and {} per thread; more samples go without one.",
+        theory::EXACT,
+        memory::in_words(5 * bytes / 2)
+    );
     let started = Instant::now();
     let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {msg}  {elapsed} (left: {eta})");
     let report = theory::run(&settings, &mut |share, what| {
@@ -65,7 +73,12 @@ pub fn run(args: VerifyArgs) -> Outcome {
     finish(page_file, &page, verify_page::page(&report)?.as_bytes())?;
     finish(data_file, &data, (json + "\n").as_bytes())?;
     print!("{}", summary(&report));
-    println!("\n{:.0} s; the plots are in {}, all points in {}", started.elapsed().as_secs_f64(), page.display(), data.display());
+    println!(
+        "\n{:.0} s; the plots are in {}, all points in {}",
+        started.elapsed().as_secs_f64(),
+        page.display(),
+        data.display()
+    );
     Ok(())
 }
 

@@ -39,7 +39,9 @@ pub fn page(report: &Report) -> Outcome<String> {
         report.seed
     );
     html += &claims_table(&report.claims);
-    for (title, plot, caption) in [training(report)?, flips(report)?, drift(report)?, gap(report)?, overfitting(report)?, rate(report)?] {
+    for (title, plot, caption) in
+        [training(report)?, flips(report)?, drift(report)?, gap(report)?, overfitting(report)?, rate(report)?]
+    {
         html += &section(&title, &plot, &caption);
     }
     html += &rules(report);
@@ -52,12 +54,15 @@ pub fn page(report: &Report) -> Outcome<String> {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace("+-", "±")
 }
 
 fn section(title: &str, plot: &str, caption: &str) -> String {
     // The plots are parts of the page: no XML declaration, and they shrink with it.
-    format!("<section>\n<h2>{}</h2>\n<figure>\n{plot}\n<figcaption>{caption}</figcaption>\n</figure>\n</section>\n", escape(title))
+    format!(
+        "<section>\n<h2>{}</h2>\n<figure>\n{plot}\n<figcaption>{caption}</figcaption>\n</figure>\n</section>\n",
+        escape(title)
+    )
 }
 
 fn class(verdict: Verdict) -> &'static str {
@@ -69,9 +74,10 @@ fn class(verdict: Verdict) -> &'static str {
 }
 
 fn claims_table(claims: &[Claim]) -> String {
-    let mut html = "<table>\n<tr><th></th><th>claim</th><th>d</th><th>measured as</th><th>expected</th><th>measured</th>\
+    let mut html =
+        "<table>\n<tr><th></th><th>claim</th><th>d</th><th>measured as</th><th>expected</th><th>measured</th>\
                     <th>verdict</th></tr>\n"
-        .to_owned();
+            .to_owned();
     for claim in claims {
         html += &format!(
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"{}\">{}</td></tr>\n",
@@ -124,8 +130,11 @@ fn training(report: &Report) -> Outcome<Part> {
     }
     let plot = panels("iterations", "||u - y||² over ||y||²", &drawn, SeriesLabelPosition::LowerLeft)?;
     let caption = format!(
-        "Training error against the bound (1 - ηλ₀)^τ, λ₀ the smallest eigenvalue of the kernel on few well-separated samples. \
+        "Training error against the bound (1 - ηλ₀)^τ, λ₀ the smallest eigenvalue of the kernel, on few samples ({} and {}) that lie \
+         far from each other. \
          Expected: never above it, for networks that are wide enough. {}",
+        report.training.first().map_or(0, |run| run.samples),
+        report.training.last().map_or(0, |run| run.samples),
         found(report, 1)
     );
     Ok(("1 Training converges linearly".into(), plot, caption))
@@ -156,10 +165,7 @@ fn against_width(points: &[(usize, f64)], name: &str, colour: RGBColor, slope: O
     series
 }
 
-fn width_panels(
-    report: &Report,
-    quantities: &[(&str, RGBColor, Option<f64>, fn(&WidthPoint) -> f64)],
-) -> Vec<Panel> {
+fn width_panels(report: &Report, quantities: &[(&str, RGBColor, Option<f64>, fn(&WidthPoint) -> f64)]) -> Vec<Panel> {
     let panel = |d: usize| {
         let series = quantities.iter().flat_map(|&(name, colour, slope, quantity)| {
             let own = report.widths.points.iter().filter(|p| p.d == d);
@@ -237,7 +243,7 @@ fn overfitting(report: &Report) -> Outcome<Part> {
         let marks = [0, 1, 2, 4, 5].map(|rule| (first.stops[rule].0 as f64, RULES[rule].to_owned(), colours[rule]));
         drawn.push(Panel { title: format!("d = {d}, N = {}", first.samples), series, marks: marks.to_vec() });
     }
-    let plot = panels("iterations", "E|f - f*|²", &drawn, SeriesLabelPosition::UpperRight)?;
+    let plot = panels("iterations", "E|f - f*|²", &drawn, SeriesLabelPosition::LowerLeft)?;
     let caption = format!(
         "Error of kernel regression against iterations, with the iteration at which each rule stops the first seed. Expected: it \
          falls, then rises; c = 1 stops within 1.1 times the lowest error and the theory's c = 2e within 2.5 times. {}",
@@ -296,8 +302,8 @@ fn rules(report: &Report) -> String {
                     lowest error of any iteration: median over seeds and noise levels, the worst in brackets. Noise is low for \
                     diffusion times from 0.05 to 0.5, high from 0.5 to 3. The rules see noisy labels only. Hold-out keeps a fifth \
                     of the samples from training; refitted, the whole set is then trained as long. Cross-validation and Stein's \
-                    estimate need all eigenvalues and look at whole curves, up to the last iteration that was computed; the rule \
-                    stops on the way.</p>\n<table>\n<tr><th></th>"
+                    estimate look at whole curves, the rule stops on the way. Beyond 2048 samples curves end where the Krylov \
+                    space of the labels does, after a few thousand iterations, and with them training on.</p>\n<table>\n<tr><th></th>"
         .to_owned();
     for name in RULES {
         html += &format!("<th class=\"number\">{}</th>", escape(name));

@@ -78,7 +78,10 @@ fn draw(
         .caption(&panel.title, ("sans-serif", 15).into_font().color(&INK))
         .set_label_area_size(LabelAreaPosition::Left, 62)
         .set_label_area_size(LabelAreaPosition::Bottom, 40)
-        .build_cartesian_2d(xs.clone().log_scale(), ys.clone().log_scale())?;
+        .build_cartesian_2d(
+            xs.clone().log_scale().with_key_points(marks(&xs)),
+            ys.clone().log_scale().with_key_points(marks(&ys)),
+        )?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -109,7 +112,9 @@ fn draw(
                 let dots = points.into_iter().map(|p| Circle::new(p, 2, colour.mix(0.35).filled()));
                 let drawn = chart.draw_series(dots)?;
                 if !series.name.is_empty() {
-                    drawn.label(&series.name).legend(move |(x, y)| Circle::new((x + 9, y), 2, colour.mix(0.35).filled()));
+                    drawn
+                        .label(&series.name)
+                        .legend(move |(x, y)| Circle::new((x + 9, y), 2, colour.mix(0.35).filled()));
                 }
                 continue;
             }
@@ -143,6 +148,22 @@ fn draw(
     Ok(())
 }
 
+/// Where a logarithmic axis has its marks: at powers of ten, and between them where there are few.
+fn marks(range: &std::ops::Range<f64>) -> Vec<f64> {
+    let (low, high) = (range.start.log10().floor() as i32, range.end.log10().ceil() as i32);
+    let decades = (range.end / range.start).log10();
+    let within: &[f64] = if decades < 0.8 {
+        &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0]
+    } else if decades < 2.5 {
+        &[1.0, 2.0, 5.0]
+    } else {
+        &[1.0]
+    };
+    let step = (decades / 7.0).ceil().max(1.0) as usize;
+    let all = (low..=high).step_by(step).flat_map(|power| within.iter().map(move |x| x * 10f64.powi(power)));
+    all.filter(|x| range.contains(x)).collect()
+}
+
 /// A number on an axis.
 fn number(x: f64) -> String {
     if (1e-3..1e5).contains(&x) {
@@ -167,11 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn axes_have_some_marks_and_not_many() {
+        for (low, high) in [(0.011, 0.029), (0.1, 1.0), (0.7, 40.0), (400.0, 3e5), (1e-7, 2.0), (1e-30, 1.0)] {
+            let marks = marks(&(low..high));
+            assert!((2..=9).contains(&marks.len()), "{low} {high} {marks:?}");
+            assert!(marks.iter().all(|x| (low..high).contains(x)) && marks.is_sorted());
+        }
+    }
+
+    #[test]
     fn empty_panels_and_points_off_the_axes_are_drawn() {
         let series = Series::new("s", INK, Stroke::Line, vec![(1.0, 0.0), (2.0, f64::NAN), (3.0, 1.0)]);
         assert_eq!(series.points, [(3.0, 1.0)]);
         let panel = |series| Panel { title: "t".into(), series, marks: vec![(0.0, "m".into(), INK)] };
-        let drawn = panels("x", "y", &[panel(vec![series]), panel(Vec::new())], SeriesLabelPosition::UpperRight).unwrap();
+        let drawn =
+            panels("x", "y", &[panel(vec![series]), panel(Vec::new())], SeriesLabelPosition::UpperRight).unwrap();
         assert!(drawn.starts_with("<svg") && drawn.trim_end().ends_with("</svg>"));
     }
 }

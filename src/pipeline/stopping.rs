@@ -66,8 +66,13 @@ impl Stopping {
             Stopping::HoldOut | Stopping::None => return Ok(None),
         };
         if optimizer == OptimizerKind::Adam {
-            let requirement = "the rule needs gradient descent, plain or Nesterov's: take one of these, or stop by holdout";
-            return Err(Error::Setting { name: "the optimizer under a stopping rule", value: "adam".into(), requirement });
+            let requirement =
+                "the rule needs gradient descent, plain or Nesterov's: take one of these, or stop by holdout";
+            return Err(Error::Setting {
+                name: "the optimizer under a stopping rule",
+                value: "adam".into(),
+                requirement,
+            });
         }
         Ok(Some(StoppingRule { constant, noise: Noise::Estimated }))
     }

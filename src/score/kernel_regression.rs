@@ -11,8 +11,8 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use crate::kernels::gram::{GramMatrix, KernelProduct, ProductWorkspace, gram};
 use crate::kernels::{Panels, check_shape};
-use crate::score::mixture::check_finite;
 use crate::score::krylov::{krylov_space, rayleigh_ritz};
+use crate::score::mixture::check_finite;
 use crate::score::operator::{MatrixFree, SymmetricOperator, largest_eigenvalue};
 use crate::score::process::ForwardProcess;
 use crate::score::sampler::Denoiser;

@@ -47,11 +47,7 @@ pub(crate) fn krylov_space(
 }
 
 /// Eigenvalues, rising, and eigenvectors of the operator as the basis sees it.
-pub(crate) fn rayleigh_ritz(
-    basis: MatRef<'_, f64>,
-    images: MatRef<'_, f64>,
-    par: Par,
-) -> Result<(Vec<f64>, Mat<f64>)> {
+pub(crate) fn rayleigh_ritz(basis: MatRef<'_, f64>, images: MatRef<'_, f64>, par: Par) -> Result<(Vec<f64>, Mat<f64>)> {
     let used = basis.ncols();
     let mut small = Mat::zeros(used, used);
     matmul(small.as_mut(), Accum::Replace, basis.transpose(), images, 1.0, par);

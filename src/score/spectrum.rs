@@ -138,6 +138,37 @@ impl Spectrum {
     }
 }
 
+/// What the decomposition of a Gram matrix will take on this machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// Seconds on one thread.
+    pub seconds: f64,
+    /// Bytes, the Gram matrix included.
+    pub bytes: u128,
+}
+
+impl Effort {
+    /// Of [`Spectrum::of_gram`] for `n` samples, from a decomposition of 256 that is made and timed.
+    ///
+    /// Seconds grow like the cube, and beyond the cache half as fast again; bytes were seen to be 1.6 times the matrix.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not so much.
+    pub fn of_spectrum(n: usize) -> Result<Self> {
+        const TRIAL: usize = 256;
+        let bytes = (n as u128).pow(2) * size_of::<f64>() as u128 * 17 / 10;
+        crate::memory::check("the Gram matrix and its decomposition", bytes)?;
+        let matrix = Mat::from_fn(TRIAL, TRIAL, |i, j| 1.0 / (1 + i.abs_diff(j)) as f64);
+        let timed = || {
+            let started = std::time::Instant::now();
+            eigen(matrix.as_ref(), ComputeEigenvectors::No).map(|_| started.elapsed().as_secs_f64())
+        };
+        let trial = timed()?.min(timed()?);
+        let slower = if n > 2048 { 1.5 } else { 1.0 };
+        Ok(Self { seconds: slower * trial * (n as f64 / TRIAL as f64).powi(3), bytes })
+    }
+}
+
 /// `(1 - x)^iterations`, exact for small `x` and of the right sign beyond 1.
 pub(crate) fn shrinkage(x: f64, iterations: u64) -> f64 {
     let left = 1.0 - x;
@@ -231,6 +262,14 @@ mod tests {
         assert_eq!((shrinkage(1.0, 0), shrinkage(1.0, 3), shrinkage(0.3, 0)), (1.0, 0.0, 1.0));
         close(shrinkage(1.7, 3), -0.343, 1e-12);
         close(growth(1.7, 3), 1.343 / 1.7, 1e-12);
+    }
+
+    #[test]
+    fn the_effort_is_said_in_advance() {
+        let [few, many] = [1000, 4000].map(|n| Effort::of_spectrum(n).unwrap());
+        assert!(few.seconds > 0.0 && many.seconds > few.seconds && many.bytes == 16 * few.bytes);
+        assert!((8e6..32e6).contains(&(few.bytes as f64)), "{few:?}");
+        assert!(matches!(Effort::of_spectrum(1 << 40), Err(Error::Memory { .. })));
     }
 
     #[test]

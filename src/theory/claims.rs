@@ -76,10 +76,11 @@ fn training_claim(training: &[Convergence], d: usize) -> Claim {
     let reason = match crossed.iter().map(|run| run.neurons).max() {
         None => String::new(),
         Some(neurons) => format!(
-            "{} of {} runs cross the bound, with up to {neurons} neurons: they are too narrow, the smallest eigenvalue of \
-             their kernel is below half of lambda_0; the theorem asks for widths beyond a power of N / lambda_0",
+            "{} of {} runs cross the bound, with up to {neurons} neurons (lambda_0 down to {:.1e} of the largest eigenvalue): \
+             too narrow for it, since the theorem asks for widths beyond a power of N / lambda_0",
             crossed.len(),
-            own.len()
+            own.len(),
+            crossed.iter().map(|run| run.conditioning).fold(f64::INFINITY, f64::min)
         ),
     };
     Claim {
@@ -113,7 +114,9 @@ fn slope_claim(row: usize, claim: &'static str, quantity: &'static str, slope: &
             100.0 * on
         ),
         (Verdict::Faster, _) => "it falls faster than expected".into(),
-        (Verdict::Fails, _) => "these networks are too narrow for the asymptote: the slope still steepens with m".into(),
+        (Verdict::Fails, _) => {
+            "these networks are too narrow for the asymptote: the slope still steepens with m".into()
+        }
     };
     Claim {
         row,
@@ -170,8 +173,8 @@ fn rate_claim(rate: &Rate) -> Claim {
             interval(&rate.best)
         ),
         (Verdict::Fails, Inputs::Constant) => format!(
-            "the lowest error of any iteration has slope {}: these N are too small for the asymptote, since the posterior mean \
-             has a large norm in the kernel's space. See the row whose function has norm one",
+            "the lowest error of any iteration has slope {}: these N are too small for the asymptote, probably because the \
+             posterior mean has a large norm in the kernel's space. See the row whose function has norm one",
             interval(&rate.best)
         ),
         (Verdict::Fails, Inputs::InSpace) => {
@@ -224,12 +227,22 @@ mod tests {
 
     #[test]
     fn a_crossed_bound_is_shown() {
-        let run = |neurons, closest| Convergence { d: 2, neurons, seed: 0, conditioning: 0.1, closest, curve: Vec::new() };
+        let run = |neurons, closest| Convergence {
+            d: 2,
+            neurons,
+            seed: 0,
+            samples: 6,
+            conditioning: 0.1,
+            closest,
+            curve: Vec::new(),
+        };
         let judge = |narrow, wide| training_claim(&[run(64, 0.9), run(64, narrow), run(512, wide)], 2);
         let held = judge(0.95, 1.0);
         assert!(held.verdict == Verdict::Holds && held.reason.is_empty());
         let narrow = judge(1.5, 0.9);
-        assert!(narrow.verdict == Verdict::Holds && narrow.reason.contains("1 of 3 runs") && narrow.reason.contains("64"));
+        assert!(
+            narrow.verdict == Verdict::Holds && narrow.reason.contains("1 of 3 runs") && narrow.reason.contains("64")
+        );
         assert_eq!(judge(0.5, 1.2).verdict, Verdict::Fails);
     }
 }

@@ -112,6 +112,9 @@ pub struct Report {
     pub regime: Option<Regime>,
 }
 
+/// Largest number of samples whose Gram matrix [`run`] decomposes.
+pub const EXACT: usize = problem::EXACT;
+
 /// Runs all experiments on the threads of the current rayon pool. `observe(share, what)` is told where it stands. The same seed
 /// gives the same report whatever the number of threads.
 ///
@@ -176,5 +179,17 @@ pub fn run(settings: &Settings<'_>, observe: &mut dyn FnMut(f64, &str)) -> Resul
     let overfitting: Vec<Case> = cases.iter().filter(|c| !c.curve.is_empty()).cloned().collect();
     let rules = stopping::compare(cases);
     let claims = claims::judge(&training, &widths, &overfitting, &rates);
-    Ok(Report { seed: first, quick: settings.quick, claims, training, widths, overfitting, rates, growth, rules, tails, regime })
+    Ok(Report {
+        seed: first,
+        quick: settings.quick,
+        claims,
+        training,
+        widths,
+        overfitting,
+        rates,
+        growth,
+        rules,
+        tails,
+        regime,
+    })
 }

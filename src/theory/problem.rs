@@ -142,9 +142,27 @@ pub(super) fn solve(
         Some(spectrum) => spectrum.clone(),
         None => settings.run(&mut operator)?.spectrum()?,
     };
-    let products = (640 / d).max(24);
+    let products = (640 / d).max(48);
     let closed = ClosedForm::in_krylov_space(&mut operator, labels, products * d, spectrum, par)?;
-    Ok((closed, (products * products / 4) as u64))
+    Ok((closed, (products * products) as u64))
+}
+
+/// `count` of the samples, each the farthest in angle from those chosen before: the first, then on.
+pub(super) fn separated(sample: &Sample, count: usize) -> Sample {
+    let (n, columns) = (sample.inputs.nrows(), sample.inputs.ncols());
+    let norm = |j: usize| (0..columns).map(|k| sample.inputs[(j, k)].powi(2)).sum::<f64>().sqrt();
+    let cosine = |i: usize, j: usize| {
+        (0..columns).map(|k| sample.inputs[(i, k)] * sample.inputs[(j, k)]).sum::<f64>() / (norm(i) * norm(j))
+    };
+    let mut chosen = vec![0];
+    let mut nearest: Vec<f64> = (0..n).map(|j| cosine(0, j)).collect();
+    while chosen.len() < count.min(n) {
+        let next = (0..n).min_by(|&i, &j| nearest[i].total_cmp(&nearest[j])).unwrap_or(0);
+        chosen.push(next);
+        nearest.iter_mut().enumerate().for_each(|(j, nearest)| *nearest = nearest.max(cosine(next, j)));
+    }
+    let rows = |m: &Mat<f64>| Mat::from_fn(chosen.len(), m.ncols(), |j, k| m[(chosen[j], k)]);
+    Sample { inputs: rows(&sample.inputs), labels: rows(&sample.labels), truth: rows(&sample.truth) }
 }
 
 /// The kernel between test samples and samples.

@@ -139,7 +139,13 @@ pub(super) fn run(
     let mut tasks: Vec<(usize, u64)> = widths.iter().flat_map(|&m| seeds.clone().map(move |seed| (m, seed))).collect();
     tasks.sort_by_key(|task| std::cmp::Reverse(task.0));
     let total: usize = tasks.iter().map(|task| task.0).sum();
-    let done: Vec<usize> = tasks.iter().scan(0, |sum, task| { *sum += task.0; Some(*sum) }).collect();
+    let done: Vec<usize> = tasks
+        .iter()
+        .scan(0, |sum, task| {
+            *sum += task.0;
+            Some(*sum)
+        })
+        .collect();
     let mut points = for_all(&tasks, train, &mut |count| observe(done[count - 1] as f64 / total as f64))?;
     points.sort_by_key(|p| (p.neurons, p.seed));
     Ok(Regime {
@@ -175,7 +181,8 @@ mod tests {
 
     #[test]
     fn the_width_is_interpolated() {
-        let point = |neurons, difference| RegimePoint { neurons, seed: 0, flipped: 0.0, change: 0.0, gap: 0.0, difference };
+        let point =
+            |neurons, difference| RegimePoint { neurons, seed: 0, flipped: 0.0, change: 0.0, gap: 0.0, difference };
         let points = [point(100, 0.4), point(400, 0.2), point(1600, 0.05)];
         assert!((crossing(&points).unwrap() - 800.0).abs() < 1e-6);
         assert_eq!(crossing(&points[..2]), None);

@@ -139,8 +139,15 @@ fn case(task: &Task) -> Result<Case> {
     let curve: Vec<(u64, f64)> = grid.iter().map(|&tau| (tau, error(tau))).collect();
     // The stops lie between the grid's points: the best is the best of all that were looked at.
     let at = |tau: u64| (tau, error(tau.min(last).max(1)));
-    let stops =
-        vec![at(sharp.iterations), at(theory.iterations), held[0], at(held[1].0), at(crossed), at(stein), at(TRAINED_ON)];
+    let stops = vec![
+        at(sharp.iterations),
+        at(theory.iterations),
+        held[0],
+        at(held[1].0),
+        at(crossed),
+        at(stein),
+        at(TRAINED_ON),
+    ];
     let best = curve.iter().chain(&stops[..2]).copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::NAN));
     let true_noise = distance(sample.labels.as_ref(), sample.truth.as_ref()) / d as f64;
     Ok(Case {

@@ -2,7 +2,7 @@
 
 use faer::{Mat, Par};
 
-use super::problem::{Inputs, Problem, WHOLE, cross, for_all, panels, solve};
+use super::problem::{Inputs, Problem, WHOLE, cross, for_all, panels, separated, solve};
 use super::slope::{Interval, slope};
 use crate::Result;
 use crate::kernels::Panels;
@@ -122,7 +122,8 @@ impl Data {
         }
         let now = trainer.patterns();
         let flips = now.hamming(&start)?;
-        let on: u64 = now.words().iter().zip(start.words()).map(|(now, start)| u64::from((now & !start).count_ones())).sum();
+        let on: u64 =
+            now.words().iter().zip(start.words()).map(|(now, start)| u64::from((now & !start).count_ones())).sum();
         let moved = drift(now, &start, trainer.network().a(), &self.z, Par::Seq)?;
         Ok(WidthPoint {
             d,
@@ -155,11 +156,9 @@ pub(super) fn run(
     let total: f64 = tasks.iter().map(cost).sum();
     let mut done: Vec<f64> = tasks.iter().map(cost).collect();
     (1..done.len()).for_each(|i| done[i] += done[i - 1]);
-    let mut points = for_all(
-        &tasks,
-        |&(m, set)| data[set].train(sets[set].0, m, sets[set].1),
-        &mut |count| observe(done[count - 1] / total),
-    )?;
+    let mut points = for_all(&tasks, |&(m, set)| data[set].train(sets[set].0, m, sets[set].1), &mut |count| {
+        observe(done[count - 1] / total)
+    })?;
     points.sort_by_key(|p| (p.d, p.neurons, p.seed));
     let slopes = |quantity: fn(&WidthPoint) -> f64| -> Vec<WidthSlope> {
         let widest = *widths.iter().max().unwrap_or(&1) as f64 / 10.0;
@@ -184,11 +183,13 @@ pub(super) fn run(
     })
 }
 
-/// Samples and most iterations of the runs that are held against the bound on training. Few samples, so that the smallest
-/// eigenvalue is large enough for the bound to say something, and for networks of these widths to be wide.
+/// Samples and most iterations of the runs that are held against the bound on training. Few samples, chosen far from each other
+/// among more: the smallest eigenvalue is then large enough for the bound to say something, and for networks of these widths to
+/// be wide.
 const fn few(d: usize) -> usize {
-    if d == 2 { 8 } else { 16 }
+    if d == 2 { 6 } else { 16 }
 }
+const AMONG: usize = 64;
 const LONG: usize = 6000;
 
 /// How training falls, against the bound.
@@ -201,6 +202,8 @@ pub struct Convergence {
     pub neurons: usize,
     /// Seed.
     pub seed: u64,
+    /// Samples.
+    pub samples: usize,
     /// `lambda_0` over the largest eigenvalue.
     pub conditioning: f64,
     /// Largest ratio of `||u - y||^2` to the bound over all iterations from the first on; above 1 the bound is crossed.
@@ -225,7 +228,7 @@ pub(super) fn convergence(
 }
 
 fn converge(d: usize, neurons: usize, seed: u64) -> Result<Convergence> {
-    let sample = Problem::new(d, WHOLE, Inputs::Plain)?.draw(few(d), seed)?;
+    let sample = separated(&Problem::new(d, WHOLE, Inputs::Plain)?.draw(AMONG, seed)?, few(d));
     let (closed, _) = solve(sample.inputs.as_ref(), sample.labels.as_ref(), None, seed, Par::Seq)?;
     let step = closed.default_step()?;
     let n = sample.inputs.nrows() as f64;
@@ -253,5 +256,5 @@ fn converge(d: usize, neurons: usize, seed: u64) -> Result<Convergence> {
         }
     }
     let conditioning = closed.spectrum().values().last().copied().unwrap_or(0.0) / closed.spectrum().largest();
-    Ok(Convergence { d, neurons, seed, conditioning, closest, curve })
+    Ok(Convergence { d, neurons, seed, samples: few(d), conditioning, closest, curve })
 }
