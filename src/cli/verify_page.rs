@@ -1,6 +1,8 @@
 //! The page that `verify` leaves: one HTML file with its plots inside, readable on a screen and on paper.
 
-use ntk_score::theory::{Case, Claim, Inputs, LEFT, RULES, Regime, Report, RuleRow, Verdict, WidthPoint, median};
+use ntk_score::theory::{
+    Case, Claim, Inputs, LEFT, RULES, Regime, Report, RuleRow, Stopped, Tails, Verdict, WidthPoint, median,
+};
 use plotters::prelude::*;
 
 use super::Outcome;
@@ -165,7 +167,10 @@ fn against_width(points: &[(usize, f64)], name: &str, colour: RGBColor, slope: O
     series
 }
 
-fn width_panels(report: &Report, quantities: &[(&str, RGBColor, Option<f64>, fn(&WidthPoint) -> f64)]) -> Vec<Panel> {
+/// A quantity of the networks: its name, its colour, the slope to be drawn with it, and how to read it.
+type Quantity = (&'static str, RGBColor, Option<f64>, fn(&WidthPoint) -> f64);
+
+fn width_panels(report: &Report, quantities: &[Quantity]) -> Vec<Panel> {
     let panel = |d: usize| {
         let series = quantities.iter().flat_map(|&(name, colour, slope, quantity)| {
             let own = report.widths.points.iter().filter(|p| p.d == d);
@@ -320,7 +325,7 @@ fn rules(report: &Report) -> String {
 }
 
 fn tails(report: &Report) -> String {
-    let middle = |f: fn(&ntk_score::theory::Tails) -> f64| median(report.tails.iter().map(f));
+    let middle = |f: fn(&Tails) -> f64| median(report.tails.iter().map(f));
     let mut html = format!(
         "<section>\n<h2>Localisation matters where tails are heavy</h2>\n<p>Two narrow clusters among ever wider ones (tails of \
          order 1/r); {} samples, of which the domain of radius {:.2} drops {:.0}; the farthest is at {:.0}. All errors are on \
@@ -333,10 +338,10 @@ fn tails(report: &Report) -> String {
         middle(|t| t.farthest),
         report.tails.len()
     );
-    let rows: [(&str, fn(&ntk_score::theory::Tails) -> ntk_score::theory::Stopped); 2] =
-        [("every sample", |t| t.everything), ("samples on the domain", |t| t.localised)];
-    for (name, pick) in rows {
-        let of = |f: &dyn Fn(&ntk_score::theory::Tails) -> f64| median(report.tails.iter().map(f));
+    for (name, pick) in
+        [("every sample", (|t| t.everything) as fn(&Tails) -> Stopped), ("samples on the domain", |t| t.localised)]
+    {
+        let of = |f: &dyn Fn(&Tails) -> f64| median(report.tails.iter().map(f));
         html += &format!(
             "<tr><td>{name}</td><td class=\"number\">{:.0}</td><td class=\"number\">{:.3}</td><td class=\"number\">{:.3}</td>\
              <td class=\"number\">{:.3}</td></tr>\n",
