@@ -16,4 +16,4 @@ pub mod tangent;
 
 pub(crate) use panels::check_shape;
 pub use panels::{Lane64, PANEL, Panels};
-pub use parallel::{Disjoint, for_each_task, workers};
+pub use parallel::{Disjoint, for_each_task, for_each_task_then, workers};

@@ -19,6 +19,19 @@ pub fn workers(par: Par) -> usize {
 /// # Panics
 /// If there is a task but no workspace.
 pub fn for_each_task<W: Send>(tasks: usize, workspaces: &mut [W], body: impl Fn(&mut W, usize) + Sync) {
+    for_each_task_then(tasks, workspaces, body, |_| ());
+}
+
+/// [`for_each_task`], and `finish` once for every worker after its last task, for what a task leaves to the next one.
+///
+/// # Panics
+/// If there is a task but no workspace.
+pub fn for_each_task_then<W: Send>(
+    tasks: usize,
+    workspaces: &mut [W],
+    body: impl Fn(&mut W, usize) + Sync,
+    finish: impl Fn(&mut W) + Sync,
+) {
     if tasks == 0 {
         return;
     }
@@ -33,6 +46,7 @@ pub fn for_each_task<W: Send>(tasks: usize, workspaces: &mut [W], body: impl Fn(
             }
             body(workspace, task);
         }
+        finish(workspace);
     });
 }
 
@@ -97,6 +111,25 @@ mod tests {
                 });
                 assert!(done.iter().all(|&n| n == 1));
             }
+        }
+    }
+
+    #[test]
+    fn every_worker_finishes_once_after_its_tasks() {
+        for (tasks, workers) in [(0, 3), (1, 3), (17, 1), (17, 5)] {
+            // Tasks done, and tasks done when the worker finished.
+            let mut counts = vec![(0, None); workers];
+            for_each_task_then(
+                tasks,
+                &mut counts,
+                |counts, _| {
+                    assert_eq!(counts.1, None, "a task after the end");
+                    counts.0 += 1;
+                },
+                |counts| assert_eq!(counts.1.replace(counts.0), None, "finished twice"),
+            );
+            assert_eq!(counts.iter().map(|counts| counts.0).sum::<usize>(), tasks);
+            assert!(counts.iter().all(|&(done, at_end)| done == at_end.unwrap_or(0)));
         }
     }
 }

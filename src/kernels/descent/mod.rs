@@ -21,7 +21,7 @@ mod optimizer;
 pub mod reference;
 #[cfg(test)]
 mod tests;
-mod tile;
+pub(super) mod tile;
 
 pub use backward::{gradient_into, gradient_with, update, update_with};
 pub use forward::{forward_into, forward_with};

@@ -1,10 +1,11 @@
-//! How the four products of a gradient-descent step are cut into register tiles ([`crate::kernels::outer`]).
+//! How the products of a gradient-descent step, and of kernels built like it, are cut into register tiles
+//! ([`crate::kernels::outer`]).
 
 use crate::kernels::PANEL;
 use crate::simd::{Lanes, Real};
 
 /// Something done to a tile of `R` neighbouring rows.
-pub(super) trait RowTile {
+pub(in crate::kernels) trait RowTile {
     /// Does it to rows `first .. first + R`.
     ///
     /// # Safety
@@ -18,7 +19,7 @@ pub(super) trait RowTile {
 /// # Safety
 /// - Rows `0..rows` exist.
 #[inline(always)]
-pub(super) unsafe fn cover<const MOST: usize>(rows: usize, mut op: impl RowTile) {
+pub(in crate::kernels) unsafe fn cover<const MOST: usize>(rows: usize, mut op: impl RowTile) {
     let tiles = rows.div_ceil(MOST);
     if tiles == 0 {
         return;
@@ -45,7 +46,7 @@ pub(super) unsafe fn cover<const MOST: usize>(rows: usize, mut op: impl RowTile)
 
 /// Which part of a long sum a tile computes, so that nothing need be zeroed before or scaled after.
 #[derive(Clone, Copy)]
-pub(super) struct Part<T> {
+pub(in crate::kernels) struct Part<T> {
     /// The sum begins here: what the memory held does not count.
     pub first: bool,
     /// What the sum is multiplied by: 1 until it ends here.
@@ -98,7 +99,7 @@ impl<T: Real> Part<T> {
 /// How many neighbouring blocks of 64 rows one task takes, so that what it streams past them (64 rows of `columns` columns per
 /// chunk) is fetched from beyond the second-level cache once for all of them: as many as keep a quarter of a megabyte of their
 /// own there, at most eight, and few enough that every worker has at least four tasks.
-pub(super) fn blocks_per_task<T>(blocks: usize, columns: usize, workers: usize) -> usize {
+pub(in crate::kernels) fn blocks_per_task<T>(blocks: usize, columns: usize, workers: usize) -> usize {
     let fit = (256 << 10) / (columns.max(1) * PANEL * size_of::<T>());
     fit.min(8).min(blocks / (4 * workers)).max(1)
 }

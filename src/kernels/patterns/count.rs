@@ -3,7 +3,7 @@
 use super::ActivationPatterns;
 use crate::Result;
 use crate::kernels::PANEL;
-use crate::simd::{Kernel, Lanes, Level, Popcount, transpose_bits_64};
+use crate::simd::{CountBits, CountKernel, Kernel, Lanes, Level, Popcount};
 
 impl ActivationPatterns {
     /// Number of neurons active on a sample.
@@ -55,8 +55,12 @@ impl ActivationPatterns {
     /// [`crate::Error::Shape`] if the sets have different shapes.
     pub fn hamming_rows(&self, other: &Self) -> Result<Vec<u64>> {
         self.expect_same_shape(other)?;
-        let count = Popcount::current();
-        Ok((0..self.samples).map(|j| count.differing(self.row(j), other.row(j))).collect())
+        let mut counts = vec![0; self.samples];
+        if self.neurons > 0 {
+            let (words, rows) = (self.words_per_row(), (&*self.words, &*other.words));
+            Popcount::current().run(DifferingRows { words, rows, counts: &mut counts });
+        }
+        Ok(counts)
     }
 
     /// Adds to these patterns the bits in which `now` differs from `start`.
@@ -76,6 +80,25 @@ impl ActivationPatterns {
     }
 }
 
+/// Counts row by row the bits in which two sets of rows of `words` words differ.
+struct DifferingRows<'a> {
+    words: usize,
+    rows: (&'a [u64], &'a [u64]),
+    counts: &'a mut [u64],
+}
+
+impl CountKernel for DifferingRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let (a, b) = (self.rows.0.chunks_exact(self.words), self.rows.1.chunks_exact(self.words));
+        for (count, (a, b)) in self.counts.iter_mut().zip(a.zip(b)) {
+            *count = counter.differing(a, b);
+        }
+    }
+}
+
 /// Adds up the bits of every neuron: 64 samples at a time their bits by neuron are one word to be counted.
 struct CountNeurons<'a> {
     patterns: &'a ActivationPatterns,
@@ -86,7 +109,7 @@ impl Kernel for CountNeurons<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(self, s: S) {
         let words = self.patterns.words_per_row();
         for rows in self.patterns.words().chunks(PANEL * words) {
             for (word, counts) in self.counts.chunks_exact_mut(64).enumerate() {
@@ -94,7 +117,7 @@ impl Kernel for CountNeurons<'_> {
                 for (bits, row) in bits.iter_mut().zip(rows.chunks_exact(words)) {
                     *bits = row[word];
                 }
-                transpose_bits_64(&mut bits);
+                s.transpose_bits(&mut bits);
                 for (count, bits) in counts.iter_mut().zip(bits) {
                     *count += bits.count_ones() as usize;
                 }

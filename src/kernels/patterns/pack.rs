@@ -1,7 +1,7 @@
 //! Packing patterns from weights and samples without storing the pre-activations.
 //!
 //! ```text
-//! lanes = samples; per block of 64 samples, per block of 64 neurons:
+//! lanes = samples; per block of 64 neurons, per block of 64 samples (of a few, so that W is fetched from afar once for them):
 //!     P[r][lanes] = sum_k W[r,k] Z[k][lanes]   in registers, R neurons by V vectors at a time
 //!     bits [P >= 0] of the 64 x 64 block, transposed so that each sample gets one word over neurons
 //! ```
@@ -10,9 +10,10 @@ use faer::Par;
 
 use super::ActivationPatterns;
 use crate::Result;
+use crate::kernels::descent::tile::{RowTile, blocks_per_task, cover};
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real, transpose_bits_64};
+use crate::simd::{Kernel, Lanes, Level, Real};
 
 /// [`patterns_with`] at the current level.
 ///
@@ -38,25 +39,28 @@ pub fn patterns_with<T: Real>(
     if (patterns.samples(), patterns.neurons()) != (z.rows(), w.rows()) {
         patterns.reset(z.rows(), w.rows());
     }
-    let words = patterns.words_per_row();
+    let (inputs, words, workers) = (w.columns(), patterns.words_per_row(), workers(par));
+    let (blocks, group) = (z.blocks(), blocks_per_task::<T>(z.blocks(), inputs, workers));
     let out = Disjoint::new(patterns.words_mut());
-    for_each_task(z.blocks(), &mut vec![(); workers(par)], |(), block| {
-        let rows = z.rows_in(block);
-        // SAFETY: each task takes the rows of its own block of samples.
-        let patterns = unsafe { out.piece(block * PANEL * words, rows * words) };
-        level.run(Block { z: z.block(block), w, patterns });
+    for_each_task(blocks.div_ceil(group), &mut vec![(); workers], |(), task| {
+        let (first, end) = (task * group, (task * group + group).min(blocks));
+        let rows = z.rows().min(end * PANEL) - first * PANEL;
+        // SAFETY: each task takes the rows of its own blocks of samples.
+        let patterns = unsafe { out.piece(first * PANEL * words, rows * words) };
+        level.run(Blocks { z: &z.lanes()[first * inputs..end * inputs], count: end - first, w, patterns });
     });
     Ok(())
 }
 
-/// The patterns of one block of 64 samples.
-struct Block<'a, T> {
+/// The patterns of some blocks of 64 samples.
+struct Blocks<'a, T> {
     z: &'a [Lane64<T>],
+    count: usize,
     w: &'a Panels<T>,
     patterns: &'a mut [u64],
 }
 
-impl<T: Real> Kernel for Block<'_, T> {
+impl<T: Real> Kernel for Blocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -66,66 +70,62 @@ impl<T: Real> Kernel for Block<'_, T> {
     }
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Blocks<'_, T> {
     #[inline(always)]
     fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
-        let words = self.w.blocks();
+        let (inputs, words) = (self.w.columns(), self.w.blocks());
         let group = V * T::lanes::<S>();
+        assert!(self.z.len() == self.count * inputs && PANEL.is_multiple_of(group));
         for block in 0..words {
-            let neurons = self.w.rows_in(block);
-            let mut bits = [0u64; PANEL];
-            for first_lane in (0..PANEL).step_by(group) {
-                for first in (0..neurons).step_by(R) {
-                    // The last tile may reach into the padding rows of W; their bits are cleared below.
-                    let first = first.min(PANEL - R);
-                    // SAFETY: a block of W has 64 neurons with its padding, and first + R <= 64; z has 64 samples with its
-                    // padding, and first_lane + group <= 64 as the group divides 64.
+            let (neurons, w) = (self.w.rows_in(block), self.w.block(block));
+            for sample in 0..self.count {
+                let z = &self.z[sample * inputs..][..inputs];
+                let mut bits = [0u64; PANEL];
+                for first_lane in (0..PANEL).step_by(group) {
+                    // SAFETY: W has `inputs` columns of 64 neurons in this block and z as many of 64 samples, and lanes
+                    // first_lane .. first_lane + group exist, as the group divides 64.
                     unsafe {
-                        let w = self.w.block(block).as_ptr().cast::<T>().add(first);
-                        let z = self.z.as_ptr().cast::<T>().add(first_lane);
-                        let tile = signs::<T, S, R, V>(s, self.z.len(), w, z);
-                        for r in 0..R {
-                            bits[first + r] =
-                                bits[first + r] & !(lanes_mask(group) << first_lane) | tile[r] << first_lane;
-                        }
+                        let z = z.as_ptr().cast::<T>().add(first_lane);
+                        let w = w.as_ptr().cast();
+                        cover::<R>(neurons, Signs::<T, S, V> { s, inputs, w, z, bits: &mut bits, first_lane });
                     }
                 }
-            }
-            bits[neurons..].fill(0);
-            transpose_bits_64(&mut bits);
-            for (row, bits) in self.patterns.chunks_exact_mut(words).zip(bits) {
-                row[block] = bits;
+                s.transpose_bits(&mut bits);
+                for (row, bits) in self.patterns[sample * PANEL * words..].chunks_exact_mut(words).zip(bits) {
+                    row[block] = bits;
+                }
             }
         }
     }
 }
 
-/// The lowest `lanes` bits.
-#[inline(always)]
-fn lanes_mask(lanes: usize) -> u64 {
-    u64::MAX >> (64 - lanes)
-}
-
-/// Bits [W[r] . Z[lanes] >= 0] of R neurons by V vectors of samples.
-///
-/// # Safety
-/// - `w + k * PANEL` is readable for R values and `z + k * PANEL` for V vectors, for `k < inputs`.
-#[inline(always)]
-unsafe fn signs<T: Real, S: Lanes, const R: usize, const V: usize>(
+/// Bits [W[r] . Z[lanes] >= 0] of some neurons by V vectors of samples.
+struct Signs<'a, T, S, const V: usize> {
     s: S,
     inputs: usize,
     w: *const T,
     z: *const T,
-) -> [u64; R] {
-    let zero = T::vsplat(s, T::ZERO);
-    let mut acc = [[zero; V]; R];
-    // SAFETY: readable by the contract above.
-    unsafe { accumulate(s, inputs, Broadcast { start: w, row: 1, step: PANEL }, z, &mut acc) };
-    let mut bits = [0; R];
-    for r in 0..R {
-        for v in 0..V {
-            bits[r] |= T::vbits(s, T::vge(s, acc[r][v], zero)) << (v * T::lanes::<S>());
+    bits: &'a mut [u64; PANEL],
+    first_lane: usize,
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Signs<'_, T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let s = self.s;
+        let zero = T::vsplat(s, T::ZERO);
+        let mut acc = [[zero; V]; R];
+        // SAFETY: rows first .. first + R are neurons of this block, and the lanes exist, see the caller.
+        unsafe {
+            let b = Broadcast { start: self.w.add(first), row: 1, step: PANEL };
+            accumulate(s, self.inputs, b, self.z, &mut acc);
+        }
+        for r in 0..R {
+            let mut word = 0;
+            for v in 0..V {
+                word |= T::vbits(s, T::vge(s, acc[r][v], zero)) << (self.first_lane + v * T::lanes::<S>());
+            }
+            self.bits[first + r] |= word;
         }
     }
-    bits
 }

@@ -3,7 +3,7 @@
 
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, PANEL, Panels, for_each_task};
-use crate::simd::{BitWord, CountBits, CountKernel, Popcount, Real, transpose_bits_64};
+use crate::simd::{BitWord, CountBits, CountKernel, Lanes, Popcount, Real};
 
 /// Which neuron each bit of the counted rows stands for.
 ///
@@ -83,10 +83,10 @@ impl CountKernel for ArrangeBlock<'_> {
         }
         // Bits by neuron, where a neuron is one word; then 64 neurons at a time in their new order, back to bits by sample.
         scratch.resize(neuron_words(patterns.neurons()), 0);
-        by_neuron(scratch, patterns, block);
+        by_neuron(counter.lanes(), scratch, patterns, block);
         for (out, neurons) in out.iter_mut().zip(order.neurons.chunks_exact(64)) {
             let mut bits: [u64; 64] = std::array::from_fn(|t| scratch[neurons[t] as usize]);
-            transpose_bits_64(&mut bits);
+            counter.lanes().transpose_bits(&mut bits);
             *out = counter.arrange(&bits);
         }
     }
@@ -112,11 +112,11 @@ pub(super) fn neuron_words(neurons: usize) -> usize {
 
 /// For every neuron the bits of the 64 samples of a block, and at least one word of zeros after the last neuron.
 #[inline(always)]
-pub(super) fn by_neuron(out: &mut [u64], patterns: &ActivationPatterns, block: usize) {
+pub(super) fn by_neuron<S: Lanes>(s: S, out: &mut [u64], patterns: &ActivationPatterns, block: usize) {
     out[neuron_words(patterns.neurons()) - 1] = 0;
     for word in 0..patterns.words_per_row() {
         let mut bits = gather(patterns, block, word);
-        transpose_bits_64(&mut bits);
+        s.transpose_bits(&mut bits);
         out[64 * word..64 * (word + 1)].copy_from_slice(&bits);
     }
 }
@@ -144,8 +144,8 @@ impl CountKernel for NeuronBlock<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<C: CountBits>(self, _: C) {
-        by_neuron(self.out, self.patterns, self.block);
+    fn run<C: CountBits>(self, counter: C) {
+        by_neuron(counter.lanes(), self.out, self.patterns, self.block);
     }
 }
 

@@ -6,18 +6,22 @@
 //!     counts[j][lanes] = popcount over the first words - popcount over the rest     in registers
 //!     gram[j][lanes]   = <z_j, z_lanes> / m                                         in registers
 //!     tile[j][lanes]   = gram * counts                                              in a buffer
-//! the tile leaves by streaming stores, and so does its transpose if it stands for two
+//!     the four lines leave by streaming stores, and so do four of the transpose of the tile before
+//! the tile's transpose, if it stands for two, goes to a buffer
 //! ```
+//!
+//! Stores past the caches take as long as a tenth of the counting but need no instructions meanwhile; a few of them after every
+//! four lines are over before the next come, where all of a tile at its end would be waited for.
 
 use faer::{MatMut, Par};
 
 use super::bits::arrange;
 use super::gram::{inner_products, times_counts};
 use super::target::{Target, transpose};
-use super::{Features, Worker, Workspace, check_outputs, check_sides};
+use super::{Features, Pending, Worker, Workspace, check_outputs, check_sides};
 use crate::Result;
 use crate::kernels::panels::check_shape;
-use crate::kernels::{PANEL, Panels, for_each_task};
+use crate::kernels::{PANEL, Panels, for_each_task_then};
 use crate::simd::{BitWord, CountBits, CountKernel, Counts, Kernel, Lanes, Popcount, Real};
 
 /// [`block_with`] at the current level.
@@ -72,9 +76,8 @@ pub fn block_with<T: Real>(
         scale: T::from_f64(1.0 / a.rows() as f64),
     };
     let across = lanes.z.blocks();
-    for_each_task(lines.z.blocks() * across, workers, |worker, task| {
-        pass.tile(count, worker, (task / across, task % across), false);
-    });
+    let tile = |worker: &mut _, task| pass.tile(count, worker, (task / across, task % across), false);
+    for_each_task_then(lines.z.blocks() * across, workers, tile, |worker| pass.finish(count, worker));
     Ok(())
 }
 
@@ -124,9 +127,8 @@ pub fn symmetric_block_with<T: Real>(
         scale: T::from_f64(1.0 / a.rows() as f64),
     };
     let blocks = samples.z.blocks();
-    for_each_task(blocks * (blocks + 1) / 2, workers, |worker, task| {
-        pass.tile(count, worker, below_diagonal(task), true);
-    });
+    let tile = |worker: &mut _, task| pass.tile(count, worker, below_diagonal(task), true);
+    for_each_task_then(blocks * (blocks + 1) / 2, workers, tile, |worker| pass.finish(count, worker));
     Ok(())
 }
 
@@ -162,68 +164,129 @@ impl<T: Copy> Clone for Pass<'_, T> {
 impl<T: Copy> Copy for Pass<'_, T> {}
 
 impl<T: Real> Pass<'_, T> {
-    /// Computes and writes the tile of 64 lines by 64 lanes at `at`, and its transpose if `mirror` and it is off the diagonal.
-    fn tile(self, count: Popcount, worker: &mut Worker<T>, (line, lane): (usize, usize), mirror: bool) {
+    /// Computes and writes the tile of 64 lines by 64 lanes at `at`, and leaves its transpose in the worker's buffer if `mirror`
+    /// and it is off the diagonal.
+    fn tile(self, count: Popcount, worker: &mut Worker<T>, at: (usize, usize), mirror: bool) {
         let Self { lines: (b, zb), lanes: (x, zx), words, plus, .. } = self;
-        let (b, x) = (&b[line * words..][..words], &x[lane * words..][..words]);
-        let rows = zb.rows_in(line);
-        let groups = zx.rows_in(lane).div_ceil(16);
-        // Counting knows no floating-point type and the rest no way of counting, so that each is compiled few times.
-        count.run(CountTile { b, x, groups, plus, counts: &mut worker.counts[..rows.div_ceil(4)] });
-        count.level().run(Finish { pass: self, worker, at: (line, lane), mirror });
+        let (b, x) = (&b[at.0 * words..][..words], &x[at.1 * words..][..words]);
+        let groups = zx.rows_in(at.1).div_ceil(16);
+        for first in (0..zb.rows_in(at.0)).step_by(4) {
+            // Counting knows no floating-point type and the rest no way of counting, so that each is compiled few times.
+            count.run(CountLines { b, first, x, groups, plus, counts: &mut worker.counts });
+            count.level().run(FinishLines { pass: self, worker, at, first });
+        }
+        count.level().run(FinishTile { pass: self, worker, at, mirror });
     }
-}
 
-/// Counts of 64 lines, four at a time, against 64 lanes.
-struct CountTile<'a> {
-    b: &'a [BitWord],
-    x: &'a [BitWord],
-    groups: usize,
-    plus: usize,
-    counts: &'a mut [Counts],
-}
+    /// Writes what the last tile left, and orders all stores before what comes later.
+    fn finish(self, count: Popcount, worker: &mut Worker<T>) {
+        count.level().run(FinishWorker { pass: self, worker });
+    }
 
-impl CountKernel for CountTile<'_> {
-    type Output = ();
-
+    /// Writes up to `most` lines of what the last tile left.
+    ///
+    /// # Safety
+    /// - [`Lanes::fence`] is called before another thread reads them.
     #[inline(always)]
-    fn run<C: CountBits>(self, counter: C) {
-        for (quarter, counts) in self.counts.iter_mut().enumerate() {
-            counter.count(self.b, 4 * quarter, self.x, self.groups, self.plus, counts);
+    unsafe fn write_pending<S: Lanes>(self, s: S, worker: &mut Worker<T>, most: usize) {
+        if let Some(Pending { at, lines, written, lanes }) = &mut worker.pending {
+            let from = *written;
+            *written = (from + most).min(*lines);
+            // SAFETY: these places are the mirror image of a tile that this worker alone computed; the fence is the caller's.
+            unsafe { self.target.write(s, &worker.tiles[PANEL + from..PANEL + *written], at.0 + from, at.1, *lanes) };
+            if written == lines {
+                worker.pending = None;
+            }
         }
     }
 }
 
-/// Multiplies the counts of a tile by the inner products, and writes it.
-struct Finish<'a, T> {
+/// Counts of four lines against 64 lanes.
+struct CountLines<'a> {
+    b: &'a [BitWord],
+    first: usize,
+    x: &'a [BitWord],
+    groups: usize,
+    plus: usize,
+    counts: &'a mut Counts,
+}
+
+impl CountKernel for CountLines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        counter.count(self.b, self.first, self.x, self.groups, self.plus, self.counts);
+    }
+}
+
+/// Multiplies the counts of four lines by the inner products, and writes them.
+struct FinishLines<'a, T> {
+    pass: Pass<'a, T>,
+    worker: &'a mut Worker<T>,
+    at: (usize, usize),
+    first: usize,
+}
+
+impl<T: Real> Kernel for FinishLines<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        let Self { pass, worker, at: (line, lane), first } = self;
+        let Pass { target, lines: (_, zb), lanes: (_, zx), scale, .. } = pass;
+        let (rows, lanes) = ((zb.rows_in(line) - first).min(4), zx.rows_in(lane));
+        let tile = &mut worker.tiles[first..first + 4];
+        inner_products(s, zb.block(line), first, zx.block(lane), lanes, scale, tile);
+        times_counts(tile, &worker.counts);
+        // SAFETY: each task writes its own tile, and the mirror image across the diagonal, which no other task does; a worker
+        // ends with a fence.
+        unsafe {
+            target.write(s, &tile[..rows], line * PANEL + first, lane * PANEL, lanes);
+            pass.write_pending(s, worker, 4);
+        }
+    }
+}
+
+/// Ends a tile: its transpose takes the place of that of the last tile, which is written as far as it is not yet.
+struct FinishTile<'a, T> {
     pass: Pass<'a, T>,
     worker: &'a mut Worker<T>,
     at: (usize, usize),
     mirror: bool,
 }
 
-impl<T: Real> Kernel for Finish<'_, T> {
+impl<T: Real> Kernel for FinishTile<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         let Self { pass, worker, at: (line, lane), mirror } = self;
-        let Pass { target, lines: (_, zb), lanes: (_, zx), scale, .. } = pass;
-        let (rows, lanes) = (zb.rows_in(line), zx.rows_in(lane));
-        let (tile, transposed) = worker.tiles.split_at_mut(PANEL);
-        let quarters = tile.chunks_exact_mut(4).zip(&worker.counts[..rows.div_ceil(4)]);
-        for (quarter, (tile, counts)) in quarters.enumerate() {
-            inner_products(s, zb.block(line), 4 * quarter, zx.block(lane), lanes, scale, tile);
-            times_counts(tile, counts);
+        // SAFETY: a worker ends with a fence.
+        unsafe { pass.write_pending(s, worker, PANEL) };
+        if mirror && line != lane {
+            let (rows, lanes) = (pass.lines.1.rows_in(line), pass.lanes.1.rows_in(lane));
+            let (tile, transposed) = worker.tiles.split_at_mut(PANEL);
+            transpose(s, tile, rows, lanes, transposed);
+            worker.pending =
+                Some(Pending { at: (lane * PANEL, line * PANEL), lines: lanes, written: 0, lanes: rows });
         }
-        // SAFETY: each task writes its own tile, and its transpose across the diagonal, which no other task does.
-        unsafe {
-            target.write(s, &tile[..rows], line * PANEL, lane * PANEL, lanes);
-            if mirror && line != lane {
-                transpose(s, tile, rows, lanes, transposed);
-                target.write(s, &transposed[..lanes], lane * PANEL, line * PANEL, rows);
-            }
-        }
+    }
+}
+
+/// Ends the work of a worker.
+struct FinishWorker<'a, T> {
+    pass: Pass<'a, T>,
+    worker: &'a mut Worker<T>,
+}
+
+impl<T: Real> Kernel for FinishWorker<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        // SAFETY: the fence follows.
+        unsafe { self.pass.write_pending(s, self.worker, PANEL) };
         s.fence();
     }
 }

@@ -14,7 +14,7 @@
 use super::bits::neuron_words;
 use crate::kernels::PANEL;
 use crate::kernels::patterns::ActivationPatterns;
-use crate::simd::{BitWord, CountBits, CountKernel, Counts, Popcount, transpose_bits_64};
+use crate::simd::{BitWord, CountBits, CountKernel, Counts, Lanes, Popcount};
 
 /// Lines of one group: few enough that their lanes and signs stay in a second-level cache, and enough that what is mirrored
 /// leaves in runs of two cache lines (runs of one took twice as long in pages of 4 KB).
@@ -118,7 +118,7 @@ impl CountKernel for CompressSigns<'_> {
                 for word in start..end {
                     let neurons = &group.active[64 * word..64 * word + 64];
                     let mut bits = std::array::from_fn(|t| signs[neurons[t] as usize * output_blocks + block]);
-                    transpose_bits_64(&mut bits);
+                    counter.lanes().transpose_bits(&mut bits);
                     let at = start * output_blocks + block * (end - start) + word - start;
                     group.signs[at] = counter.arrange(&bits);
                 }
@@ -141,7 +141,7 @@ impl CountKernel for CompressLanes<'_> {
         let Self { group, by_neuron, groups } = self;
         for (shared, neurons) in group.shared.iter_mut().zip(group.active.chunks_exact(64)) {
             let mut bits = std::array::from_fn(|t| by_neuron[neurons[t] as usize]);
-            transpose_bits_64(&mut bits);
+            counter.lanes().transpose_bits(&mut bits);
             *shared = counter.arrange(&bits);
         }
         let mut counts = Counts([[0; PANEL]; 4]);

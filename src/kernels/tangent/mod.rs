@@ -83,9 +83,23 @@ pub struct Workspace<T> {
 struct Worker<T> {
     /// A tile and its transpose.
     tiles: Vec<Lane64<T>>,
-    /// The counts of a tile, four lines at a time.
-    counts: Vec<Counts>,
+    /// The counts of four lines.
+    counts: Counts,
+    /// The transpose of the last tile, as far as it is not yet written.
+    pending: Option<Pending>,
     group: Group,
+}
+
+/// A transposed tile that is written while the next one is counted.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    /// Its first line and lane in the output.
+    at: (usize, usize),
+    /// Its lines, and how many of them are written.
+    lines: usize,
+    written: usize,
+    /// Its lanes.
+    lanes: usize,
 }
 
 impl<T: Real> Default for Workspace<T> {
@@ -113,9 +127,12 @@ impl<T: Real> Workspace<T> {
         self.scratch.resize(workers(par), Vec::new());
         self.workers.resize_with(workers(par), || Worker {
             tiles: vec![Lane64([T::ZERO; PANEL]); 2 * PANEL],
-            counts: vec![Counts([[0; PANEL]; 4]); PANEL / 4],
+            counts: Counts([[0; PANEL]; 4]),
+            pending: None,
             group: Group::default(),
         });
+        // A call that did not come to its end may have left something.
+        self.workers.iter_mut().for_each(|worker| worker.pending = None);
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! backward: G = 1/sqrt(m) ((V A^T) o M)^T Z                 the gradient kernel of the descent step
-//! forward, lanes = samples; per block of 64 samples, per chunk of 64 neurons:
+//! forward, lanes = samples; per chunk of 64 neurons, per block of 64 samples (of a few):
 //!     Q[r][lanes]   = sum_k G[r,k] Z[k][lanes]              zeroed where the bit of (lane, r) is clear
 //!     out[i][lanes] += sum_r A[r,i] Q[r][lanes]             times 1/sqrt(m) at the end
 //! ```
@@ -14,10 +14,10 @@ use faer::Par;
 
 use super::{Features, check_outputs, check_sides};
 use crate::Result;
+use crate::kernels::descent::tile::{Part, RowTile, blocks_per_task, cover};
 use crate::kernels::outer::{Broadcast, accumulate};
-use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, descent, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real, transpose_bits_64};
+use crate::simd::{Kernel, Lanes, Level, Real};
 
 /// Buffers of the matrix-free product: made empty, grown by the calls, kept between them.
 #[derive(Debug, Clone)]
@@ -97,28 +97,34 @@ pub fn product_with<T: Real>(
     let ProductWorkspace { gradient, backward, chunks, .. } = workspace;
     descent::gradient_with(level, gradient, v, columns.patterns, a, columns.z, backward)?;
     let gradient = &*gradient;
-    let width = a.columns();
+    let (z, patterns) = (rows.z, rows.patterns);
+    let (inputs, width, words) = (z.columns(), a.columns(), patterns.words_per_row());
+    let (blocks, group) = (z.blocks(), blocks_per_task::<T>(z.blocks(), inputs + width, chunks.len()));
     let out = Disjoint::new(out.lanes_mut());
-    for_each_task(rows.z.blocks(), chunks, |chunk, block| {
-        // SAFETY: each task takes the outputs of its own block of samples.
-        let out = unsafe { out.piece(block * width, width) };
-        level.run(Block { z: rows.z, patterns: rows.patterns, block, gradient, a, out, chunk });
+    for_each_task(blocks.div_ceil(group), chunks, |chunk, task| {
+        let (first, end) = (task * group, (task * group + group).min(blocks));
+        let rows = z.rows().min(end * PANEL) - first * PANEL;
+        // SAFETY: each task takes the outputs of its own blocks of samples.
+        let out = unsafe { out.piece(first * width, (end - first) * width) };
+        let patterns = &patterns.words()[first * PANEL * words..][..rows * words];
+        let z = &z.lanes()[first * inputs..end * inputs];
+        level.run(Blocks { z, count: end - first, patterns, gradient, a, out, chunk });
     });
     Ok(())
 }
 
-/// The forward pass of one block of 64 samples.
-struct Block<'a, T> {
-    z: &'a Panels<T>,
-    patterns: &'a ActivationPatterns,
-    block: usize,
+/// The forward pass of some blocks of 64 samples.
+struct Blocks<'a, T> {
+    z: &'a [Lane64<T>],
+    count: usize,
+    patterns: &'a [u64],
     gradient: &'a Panels<T>,
     a: &'a Panels<T>,
     out: &'a mut [Lane64<T>],
     chunk: &'a mut [Lane64<T>],
 }
 
-impl<T: Real> Kernel for Block<'_, T> {
+impl<T: Real> Kernel for Blocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -128,119 +134,97 @@ impl<T: Real> Kernel for Block<'_, T> {
     }
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Blocks<'_, T> {
     #[inline(always)]
     fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
-        let Self { z, patterns, block, gradient, a, out, chunk } = self;
-        let (z, rows) = (z.block(block), z.rows_in(block));
-        let (words, inputs, outputs) = (patterns.words_per_row(), z.len(), a.columns());
+        let Self { z, count, patterns, gradient, a, out, chunk } = self;
+        let (inputs, outputs, words) = (gradient.columns(), a.columns(), a.blocks());
         let group = V * T::lanes::<S>();
-        assert!(chunk.len() == PANEL && PANEL.is_multiple_of(group) && out.len() == outputs);
-        assert!(gradient.columns() == inputs && gradient.blocks() == words && a.blocks() == words);
-        out.fill(Lane64([T::ZERO; PANEL]));
-        let patterns = &patterns.words()[block * PANEL * words..][..rows * words];
+        assert!(chunk.len() == PANEL && PANEL.is_multiple_of(group) && gradient.blocks() == words);
+        assert!(z.len() == count * inputs && out.len() == count * outputs);
         for word in 0..words {
             let neurons = a.rows_in(word);
-            let mut bits = [0u64; PANEL];
-            for (bits, row) in bits.iter_mut().zip(patterns.chunks_exact(words)) {
-                *bits = row[word];
-            }
-            transpose_bits_64(&mut bits);
-            let (g, a) = (gradient.block(word).as_ptr().cast::<T>(), a.block(word).as_ptr().cast::<T>());
-            for lane in (0..PANEL).step_by(group) {
-                let chunk = chunk.as_mut_ptr().cast::<T>();
-                // SAFETY: G has `inputs` columns of 64 neurons in this block and z as many of 64 samples, the chunk has room
-                // for 64 neurons, A and the output have `outputs` columns, and lanes lane .. lane + group exist in each. Tiles
-                // of R neurons start at 64 - R at most, tiles of outputs end at `outputs`.
-                unsafe {
-                    let (z, chunk) = (z.as_ptr().cast::<T>().add(lane), chunk.add(lane));
-                    let out = out.as_mut_ptr().cast::<T>().add(lane);
-                    for first in (0..neurons).step_by(R) {
-                        let first = first.min(PANEL - R);
-                        masked::<T, S, R, V>(s, inputs, g, first, z, chunk, &bits, lane);
-                    }
-                    let whole = outputs / R * R;
-                    for first in (0..whole).step_by(R) {
-                        collect::<T, S, R, V>(s, neurons, a, first, chunk, out);
-                    }
-                    match outputs - whole {
-                        0 => {}
-                        1 => collect::<T, S, 1, V>(s, neurons, a, whole, chunk, out),
-                        2 => collect::<T, S, 2, V>(s, neurons, a, whole, chunk, out),
-                        3 => collect::<T, S, 3, V>(s, neurons, a, whole, chunk, out),
-                        4 => collect::<T, S, 4, V>(s, neurons, a, whole, chunk, out),
-                        _ => collect::<T, S, 5, V>(s, neurons, a, whole, chunk, out),
+            let (g, a_block) = (gradient.block(word), a.block(word));
+            let scale = if word + 1 == words { T::from_f64(1.0 / (a.rows() as f64).sqrt()) } else { T::ONE };
+            let part = Part { first: word == 0, scale };
+            for sample in 0..count {
+                let (z, out) = (&z[sample * inputs..][..inputs], &mut out[sample * outputs..][..outputs]);
+                let mut bits = [0u64; PANEL];
+                for (bits, row) in bits.iter_mut().zip(patterns[sample * PANEL * words..].chunks_exact(words)) {
+                    *bits = row[word];
+                }
+                s.transpose_bits(&mut bits);
+                for lane in (0..PANEL).step_by(group) {
+                    // SAFETY: G has `inputs` columns of 64 neurons in this block and z as many of 64 samples, the chunk has
+                    // room for 64 neurons, A and the output have `outputs` columns, and lanes lane .. lane + group exist in
+                    // each.
+                    unsafe {
+                        let z = z.as_ptr().cast::<T>().add(lane);
+                        let q = chunk.as_mut_ptr().cast::<T>().add(lane);
+                        let freeze = Freeze::<T, S, V> { s, inputs, g: g.as_ptr().cast(), z, q, bits: &bits, lane };
+                        cover::<R>(neurons, freeze);
+                        let out = out.as_mut_ptr().cast::<T>().add(lane);
+                        let a = a_block.as_ptr().cast();
+                        cover::<R>(outputs, Collect::<T, S, V> { s, neurons, part, a, q, out });
                     }
                 }
             }
         }
-        let scale = T::from_f64(1.0 / (a.rows() as f64).sqrt());
-        for x in out.iter_mut().flat_map(|lane| &mut lane.0) {
-            *x *= scale;
-        }
     }
 }
 
-/// Q[r][lanes] = G[r] . Z[lanes], zero where neuron `r` is inactive, for R neurons from `first` on and V vectors from `lane` on.
-///
-/// # Safety
-/// - Those neurons exist in the columns of `g` and the lines of `chunk`, those lanes in `z` and `chunk`, which point at the first
-///   lane.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)] // the operands of the formula
-unsafe fn masked<T: Real, S: Lanes, const R: usize, const V: usize>(
+/// Q[r][lanes] = G[r] . Z[lanes], zero where neuron `r` is inactive.
+struct Freeze<'a, T, S, const V: usize> {
     s: S,
     inputs: usize,
     g: *const T,
-    first: usize,
     z: *const T,
-    chunk: *mut T,
-    bits: &[u64; PANEL],
+    q: *mut T,
+    bits: &'a [u64; PANEL],
     lane: usize,
-) {
-    let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
-    // SAFETY: the caller's word.
-    unsafe {
-        accumulate(s, inputs, Broadcast { start: g.add(first), row: 1, step: PANEL }, z, &mut acc);
-        for r in 0..R {
-            let word = bits[first + r] >> lane;
-            for v in 0..V {
-                let at = v * T::lanes::<S>();
-                T::vstore(s, chunk.add((first + r) * PANEL + at), T::vkeep(s, word >> at, acc[r][v]));
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Freeze<'_, T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let s = self.s;
+        let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
+        // SAFETY: rows first .. first + R are neurons of this block, and the lanes exist, see the caller.
+        unsafe {
+            let b = Broadcast { start: self.g.add(first), row: 1, step: PANEL };
+            accumulate(s, self.inputs, b, self.z, &mut acc);
+            for r in 0..R {
+                let word = self.bits[first + r] >> self.lane;
+                for v in 0..V {
+                    let at = v * T::lanes::<S>();
+                    T::vstore(s, self.q.add((first + r) * PANEL + at), T::vkeep(s, word >> at, acc[r][v]));
+                }
             }
         }
     }
 }
 
-/// U[i][lanes] += sum_r A[r,i] Q[r][lanes], for R outputs from `first` on.
-///
-/// # Safety
-/// - `a` and `out` have columns `first .. first + R`, and V vectors of lanes are readable in `chunk` and writable in `out`, which
-///   point at the first lane.
-#[inline(always)]
-unsafe fn collect<T: Real, S: Lanes, const R: usize, const V: usize>(
+/// out[i][lanes] += sum_r A[r,i] Q[r][lanes].
+struct Collect<T, S, const V: usize> {
     s: S,
     neurons: usize,
+    part: Part<T>,
     a: *const T,
-    first: usize,
-    chunk: *const T,
+    q: *const T,
     out: *mut T,
-) {
-    let lanes = T::lanes::<S>();
-    let mut acc = [[T::vsplat(s, T::ZERO); V]; R];
-    // SAFETY: the caller's word.
-    unsafe {
-        let out = out.add(first * PANEL);
-        for r in 0..R {
-            for v in 0..V {
-                acc[r][v] = T::vload(s, out.add(r * PANEL + v * lanes));
-            }
-        }
-        accumulate(s, neurons, Broadcast { start: a.add(first * PANEL), row: PANEL, step: 1 }, chunk, &mut acc);
-        for r in 0..R {
-            for v in 0..V {
-                T::vstore(s, out.add(r * PANEL + v * lanes), acc[r][v]);
-            }
+}
+
+impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(&mut self, first: usize) {
+        let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
+        // SAFETY: rows first .. first + R are outputs, and the lanes exist, see the caller.
+        unsafe {
+            let out = self.out.add(first * PANEL);
+            self.part.load(self.s, out, &mut acc);
+            let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
+            accumulate(self.s, self.neurons, b, self.q, &mut acc);
+            self.part.store(self.s, out, &acc);
         }
     }
 }
