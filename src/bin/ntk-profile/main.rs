@@ -6,6 +6,7 @@
 
 #[path = "../../cli/arguments.rs"]
 mod arguments;
+mod descent;
 mod measure;
 mod report;
 mod work;
@@ -63,7 +64,7 @@ enum RuleName {
 ///
 /// Peaks (multiply-adds, streaming stores, loads) are measured in the same run for the same level and threads. The answer
 /// is checked against a plain reference in 64 bits, on a part of the rows where the whole would take too long.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "ntk-profile", version, max_term_width = 110, after_help = EXAMPLES)]
 struct Settings {
     /// The kernel to run
@@ -105,6 +106,10 @@ struct Settings {
     /// Keep a running average of the weights (descent only)
     #[arg(long)]
     average: bool,
+    /// A table of shapes instead of one: outputs 1 to 93, neurons 256 to 16384, samples 64 to 27000; --seconds is for each
+    /// (descent only)
+    #[arg(long, conflicts_with_all = ["samples", "features", "neurons", "outputs"])]
+    sweep: bool,
 }
 
 impl Settings {
@@ -135,6 +140,7 @@ const EXAMPLES: &str = "\
 Examples:
   ntk-profile descent                              one step at N = 8192, D = 25, m = 4096, d = 24
   ntk-profile descent --rule adam --average --samples 1024 --features 188 --outputs 93 --threads 2
+  ntk-profile descent --sweep --seconds 0.2        the same at 108 shapes, a line for each
   ntk-profile gram --precision f64 --level v3      the kernel matrix in 64 bits on AVX2
   ntk-profile tangent --json --seconds 5           one JSON object, five seconds of repeats
 
@@ -145,17 +151,14 @@ for descent also part, rule and average.";
 
 fn main() -> ExitCode {
     let outcome = arguments::parse::<Settings>().and_then(|settings| {
-        let report = match settings.precision {
+        let done = match settings.precision {
             Precision::F32 => run::<f32>(&settings),
             Precision::F64 => run::<f64>(&settings),
         };
-        report.map(|r| if settings.json { r.json() } else { r.table() }).map_err(|e| e.to_string())
+        done.map_err(|e| e.to_string())
     });
     match outcome {
-        Ok(report) => {
-            print!("{report}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("error: {sentence}");
             ExitCode::from(2)
@@ -163,14 +166,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run<T: Real>(settings: &Settings) -> Result<Report> {
+fn run<T: Real>(settings: &Settings) -> Result<()> {
     let level = match &settings.level {
         Some(name) => name.parse()?,
         None => Level::from_env()?,
     };
     check(settings)?;
+    if settings.sweep && settings.kernel != Which::Descent {
+        return Err(setting("--sweep", settings.kernel_name(), "only descent has a table of shapes"));
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
     let pool = pool.map_err(|_| setting("--threads", settings.threads, "this system cannot start as many threads"))?;
+    if settings.sweep {
+        let show = |report: &Report| print!("{}", if settings.json { report.json() } else { report.line() });
+        return pool.install(|| descent::sweep::<T>(settings, level, show));
+    }
     work::check_memory::<T>(settings)?;
     pool.install(|| {
         let mut work = work::prepare::<T>(settings, level)?;
@@ -178,7 +188,9 @@ fn run<T: Real>(settings: &Settings) -> Result<Report> {
         let before = peaks();
         let time = measure::repeat(Duration::from_secs_f64(settings.seconds), &mut work.run)?;
         let peaks = before.best_with(peaks());
-        Ok(Report::new::<T>(settings, level, &work, time, peaks))
+        let report = Report::new::<T>(settings, level, &work, time, peaks);
+        print!("{}", if settings.json { report.json() } else { report.table() });
+        Ok(())
     })
 }
 

@@ -60,7 +60,12 @@ pub fn peaks<T: Real>(level: Level, threads: usize, counting: bool) -> Peaks {
     let count = || peaks::bit_pairs_g_s(Popcount::at(level), threads, Duration::from_millis(400));
     Peaks {
         bit_pairs_g_s: if counting { count() } else { 0.0 },
-        fma_gflops: peaks::fma_gflops::<T>(level, threads, Duration::from_millis(400)),
+        fma_gflops: fma_peak::<T>(level, threads, Duration::from_millis(400)),
         bandwidth: peaks::bandwidth(level, threads, Duration::from_millis(600)),
     }
+}
+
+/// The multiply-add peak alone.
+pub fn fma_peak<T: Real>(level: Level, threads: usize, duration: Duration) -> f64 {
+    peaks::fma_gflops::<T>(level, threads, duration)
 }

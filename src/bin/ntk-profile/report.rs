@@ -88,6 +88,14 @@ impl Report {
         format!("{object}\n")
     }
 
+    /// One line of a table of shapes.
+    pub fn line(&self) -> String {
+        let shape: Vec<String> = self.shape.iter().map(|(name, n)| format!("{n:>6} {name}")).collect();
+        let share = 100.0 * self.limit_ms / self.wall_ms;
+        let (time, error) = (self.wall_ms, self.max_error);
+        format!("{}  {time:>10.3} ms  {share:>5.1} % of the limit  error {error:.1e}\n", shape.join(" "))
+    }
+
     /// A table for people.
     pub fn table(&self) -> String {
         let shape: Vec<String> = self.shape.iter().map(|(name, n)| format!("{n} {name}")).collect();
