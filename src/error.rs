@@ -1,5 +1,7 @@
 //! The one error type of the library: every bad input becomes a value of it, worded as a sentence that says what to change.
 
+use crate::memory::in_words;
+
 /// Everything that can go wrong in this crate.
 ///
 /// The message of each variant is one complete sentence, fit to be shown to the person who supplied the input.
@@ -49,13 +51,11 @@ pub enum Error {
         requirement: &'static str,
     },
     /// The result would not fit in memory.
-    #[error(
-        "{what} would take {bytes} bytes, which is more than this machine can address or has free; use fewer rows or columns"
-    )]
+    #[error("{what} would take {}, which is more than this machine can address or has free; ask for less", in_words(*bytes))]
     Memory {
         /// What would be too large.
         what: &'static str,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u128,
     },
     /// A SIMD level that this processor does not have, or a name that is no level.

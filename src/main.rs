@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use cli::Outcome;
+use cli::{Failure, Outcome, arguments};
 
 /// Score models by two-layer networks and neural tangent kernels: fit a table, generate a table, see how good it is
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match arguments::parse().map_err(Failure::new).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");

@@ -21,7 +21,7 @@ use crate::score::regression::{Localisation, RegressionSettings, regression_set}
 use crate::score::sampler::{Method, Sampler};
 use crate::score::spectrum::Spectrum;
 use crate::score::streams::{Purpose, stream};
-use crate::score::training::{Run, TimeDensity, Training};
+use crate::score::training::{Run, Training};
 use crate::table::Table;
 use crate::table::calibration::Calibration;
 use crate::table::codec::{Codec, Decode};
@@ -106,9 +106,6 @@ impl FitSettings {
         }
     }
 }
-
-/// Largest step size of Adam.
-const ADAM_RATE: f64 = 2e-3;
 
 /// Most rows drawn to calibrate a model, the share of a time budget set aside for it, and what keeps its noise apart from that of
 /// generated tables.
@@ -210,18 +207,8 @@ fn fit_best(
     let outputs = preconditioner.layout().width();
     let network = Network::symmetric(preconditioner.inputs(), outputs, settings.width, settings.seed)?;
     let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
-    let training = Training {
-        batch: settings.batch,
-        rule: optimizer.rule(),
-        rate: ADAM_RATE,
-        warm_up: 0.02,
-        average: 0.999,
-        // Categories have smaller gradients than numbers, whose residuals have unit variance.
-        weights: [1.0, 2.0],
-        times: TimeDensity { even: 0.25, centre: 1.0, spread: 1.6 },
-        seed: settings.seed,
-        workers: settings.threads,
-    };
+    let training =
+        Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, settings.threads) };
     let mut run = Run::new(training, source, &process, &preconditioner, network)?;
     if optimizer != OptimizerKind::Adam {
         // Of the mean loss over a batch, by the largest eigenvalue of its kernel.

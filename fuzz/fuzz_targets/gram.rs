@@ -96,6 +96,8 @@ fn check<T: Real>(case: &Case, tolerance: f64, largest: f64, smallest: f64) {
     let Case { level, par, storage, z, other, v, rows, spoilt } = case;
     let (level, par) = (*level, *par);
     let (n, n_other) = (z.nrows(), other.nrows());
+    // The cosine is a sum of D products, and with numbers that repeat, all its roundings may go the same way.
+    let tolerance = tolerance * (z.ncols() as f64 / 16.0).max(1.0);
     let mut z = z.clone();
     if let Some((row, column, value)) = spoilt {
         z[(*row, *column)] = *value;

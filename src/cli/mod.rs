@@ -1,5 +1,6 @@
 //! The command line: words, progress bars and files; no mathematics.
 
+pub mod arguments;
 pub mod demo;
 pub mod evaluate;
 mod evaluate_plots;

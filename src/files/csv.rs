@@ -63,7 +63,7 @@ pub fn write(file: PendingFile, path: &Path, table: &Table) -> Result<()> {
 
 /// The column names of a header line, or what is wrong with it.
 fn names(header: &StringRecord) -> std::result::Result<Vec<String>, String> {
-    let cells = || header.iter().map(|name| name.trim_start_matches('\u{feff}').trim());
+    let cells = || header.iter().map(|name| name.trim_matches(|c: char| c == '\u{feff}' || c.is_whitespace()));
     if cells().all(str::is_empty) {
         return Err("it is empty; give a table with a header line".into());
     }
@@ -115,6 +115,7 @@ mod tests {
         let table = read_bytes(b"\xef\xbb\xbfa, b \r\n1,\"x, y\"\r\n2,\r\n").unwrap();
         assert_eq!(table.names(), ["a", "b"]);
         assert_eq!(table.columns(), [["1", "2"], ["x, y", ""]]);
+        assert_eq!(read_bytes(b" \x0b\xef\xbb\xbfa \n1\n").unwrap().names(), ["a"]);
         assert_eq!(read_bytes(b"0,1\n5,6\n").unwrap().names(), ["0", "1"]);
         assert_eq!(read_bytes(b"a,b\n").unwrap().rows(), 0);
     }

@@ -4,6 +4,8 @@
 //! the kernel with the same level and threads, the answer is checked against the plain reference, and processor time stands
 //! beside elapsed time, which other work on the machine lengthens.
 
+#[path = "../../cli/arguments.rs"]
+mod arguments;
 mod measure;
 mod report;
 mod work;
@@ -142,18 +144,20 @@ fraction_of_limit (limit_ms / wall_ms), max_error (against the reference, relati
 for descent also part, rule and average.";
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
-    let outcome = match settings.precision {
-        Precision::F32 => run::<f32>(&settings),
-        Precision::F64 => run::<f64>(&settings),
-    };
+    let outcome = arguments::parse::<Settings>().and_then(|settings| {
+        let report = match settings.precision {
+            Precision::F32 => run::<f32>(&settings),
+            Precision::F64 => run::<f64>(&settings),
+        };
+        report.map(|r| if settings.json { r.json() } else { r.table() }).map_err(|e| e.to_string())
+    });
     match outcome {
         Ok(report) => {
-            print!("{}", if settings.json { report.json() } else { report.table() });
+            print!("{report}");
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("{error}");
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
             ExitCode::from(2)
         }
     }

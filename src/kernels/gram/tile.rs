@@ -3,12 +3,12 @@
 //! ```text
 //! per block of one cache line of samples j by one of samples i (16 x 16 in f32, 8 x 8 in f64), R rows j at a time:
 //!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators
-//!     where |C| > 0.998: 1 - |C| <- |u_j -+ u_i|^2 / 2            rare
+//!     where |C| > 0.99:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
 //!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)
 //! then K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
-//! of below 0.998, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
+//! of below 0.99, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
 //! exact. Every operation is symmetric in i and j, so entry (i, j) has the same bits as entry (j, i), wherever it is computed,
 //! and since no sum runs over lanes, the same bits at AVX2 as at AVX-512.
 
@@ -18,9 +18,9 @@ use crate::kernels::PANEL;
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles};
 
-/// Cosines beyond this are near-duplicates or nearly opposite. At the threshold a rounding error of the cosine moves K by 2.5
-/// times itself, times the norms.
-const NEAR: f64 = 0.998;
+/// Cosines beyond this are near-duplicates or nearly opposite. At the threshold an error of the cosine, which may be several
+/// roundings in a long sum, moves K by 1.1 times itself, times the norms.
+const NEAR: f64 = 0.99;
 
 /// Values in a cache line.
 pub(super) const fn line<T>() -> usize {
