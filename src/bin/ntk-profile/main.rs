@@ -7,6 +7,7 @@
 #[path = "../../cli/arguments.rs"]
 mod arguments;
 mod descent;
+mod gram;
 mod measure;
 mod report;
 mod work;
@@ -110,6 +111,18 @@ struct Settings {
     /// (descent only)
     #[arg(long, conflicts_with_all = ["samples", "features", "neurons", "outputs"])]
     sweep: bool,
+    /// What of the analytic kernel to compute (gram only)
+    #[arg(long, value_enum, default_value = "whole")]
+    form: gram::Form,
+    /// Columns c of the matrix that the analytic kernel is applied to (gram only, forms product and product-rows)
+    #[arg(long, value_name = "c", default_value_t = 24)]
+    columns: usize,
+    /// Rows computed in the form product-rows, from the middle on (gram only)
+    #[arg(long, value_name = "R", default_value_t = 8192)]
+    rows: usize,
+    /// Memory of the output (gram only); always touched before the clock starts
+    #[arg(long, value_enum, default_value = "usual")]
+    pages: gram::Pages,
 }
 
 impl Settings {
@@ -126,8 +139,24 @@ impl Settings {
                 ("average", if self.average { "kept" } else { "none" }.to_owned()),
             ],
             (Which::Descent, _) => vec![("part", name_of(self.part))],
+            (Which::Gram, _) => self.gram_variant(),
             _ => Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    fn gram_variant(&self) -> Vec<(&'static str, String)> {
+        let mut variant = vec![("form", name_of(self.form))];
+        match self.form {
+            gram::Form::Product => variant.push(("columns", self.columns.to_string())),
+            gram::Form::ProductRows => {
+                variant.push(("columns", self.columns.to_string()));
+                variant.push(("rows", self.rows.min(self.samples).to_string()));
+            }
+            _ => variant.push(("pages", format!("{}, touched", name_of(self.pages)))),
+        }
+        variant
     }
 }
 
@@ -142,12 +171,13 @@ Examples:
   ntk-profile descent --rule adam --average --samples 1024 --features 188 --outputs 93 --threads 2
   ntk-profile descent --sweep --seconds 0.2        the same at 108 shapes, a line for each
   ntk-profile gram --precision f64 --level v3      the kernel matrix in 64 bits on AVX2
+  ntk-profile gram --form product --columns 24     the kernel times a matrix, without forming it
   ntk-profile tangent --json --seconds 5           one JSON object, five seconds of repeats
 
 JSON keys: kernel, level, threads, precision, shape (samples, features, neurons, outputs), wall_ms and cpu_ms (of the
 fastest repeat), gflops, bytes (least traffic to and from memory), fma_peak_gflops, write_gb_s, read_gb_s, limit_ms,
 fraction_of_limit (limit_ms / wall_ms), max_error (against the reference, relative to its largest entry), repeats;
-for descent also part, rule and average.";
+for descent also part, rule and average; for gram form, and columns and rows or pages.";
 
 fn main() -> ExitCode {
     let outcome = arguments::parse::<Settings>().and_then(|settings| {
@@ -200,6 +230,8 @@ fn check(settings: &Settings) -> Result<()> {
         ("--features", settings.features, 1 << 20),
         ("--neurons", settings.neurons, 1 << 32),
         ("--outputs", settings.outputs, 1 << 20),
+        ("--columns", settings.columns, 1 << 20),
+        ("--rows", settings.rows, 1 << 32),
         ("--threads", settings.threads, 1024),
     ] {
         if value == 0 {

@@ -1,9 +1,9 @@
 //! The kernels as closures to be timed, with their operation counts and their errors against the references.
 
 use faer::{Mat, Par};
+use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
 use ntk_score::kernels::tangent::{self, Features};
-use ntk_score::kernels::{Panels, gram};
 use ntk_score::simd::{Level, Popcount, Real};
 use ntk_score::{Error, Result};
 use rand::SeedableRng;
@@ -40,7 +40,7 @@ const CHECKED: usize = 48;
 
 pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
     match settings.kernel {
-        Which::Gram => gram::<T>(settings, level),
+        Which::Gram => crate::gram::prepare::<T>(settings, level),
         Which::Patterns => patterns::<T>(settings, level),
         Which::Tangent => tangent::<T>(settings, level),
         Which::Descent => descent::prepare::<T>(settings, level),
@@ -52,7 +52,7 @@ pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
     let [n, m, inputs, d] =
         [settings.samples, settings.neurons, settings.features, settings.outputs].map(|count| count as u128);
     let values = match settings.kernel {
-        Which::Gram => n * n + 2 * n * inputs,
+        Which::Gram => crate::gram::values(settings),
         Which::Patterns => 2 * (n + m) * inputs,
         Which::Tangent => n * n + 2 * (n + m) * inputs + 4 * m * d,
         Which::Descent => 2 * (n + 4 * m) * inputs + 4 * (n + m) * d,
@@ -78,7 +78,7 @@ pub fn signs<T: Real>(neurons: usize, outputs: usize) -> Mat<T> {
     Mat::from_fn(neurons, outputs, |r, i| T::from_f64(normal[(r, i)].signum()))
 }
 
-fn par(threads: usize) -> Par {
+pub fn par(threads: usize) -> Par {
     if threads == 1 { Par::Seq } else { Par::rayon(threads) }
 }
 
@@ -99,25 +99,6 @@ pub fn error(expected: &Mat<f64>, found: impl Fn(usize, usize) -> f64) -> f64 {
         }
     }
     worst / expected.norm_max().max(f64::MIN_POSITIVE)
-}
-
-fn gram<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
-    let (n, par) = (settings.samples, par(settings.threads));
-    let z = normal::<T>(n, settings.features, 1);
-    let mut out = Mat::<T>::zeros(n, n);
-    gram::gram_with(level, out.as_mut(), z.as_ref(), par)?;
-    let rows = checked_rows(n);
-    let part = Mat::from_fn(rows.len(), z.ncols(), |i, k| z[(rows[i], k)]);
-    let expected = gram::reference::cross_gram(part.as_ref(), z.as_ref());
-    let max_error = error(&expected, |i, j| out[(rows[i], j)].to_f64());
-    let samples = n as f64;
-    Ok(Work {
-        flops: samples * (samples + 1.0) * settings.features as f64,
-        bytes: samples * samples * size_of::<T>() as f64,
-        limit: Limit::Fill,
-        max_error,
-        run: Box::new(move || gram::gram_with(level, out.as_mut(), z.as_ref(), par)),
-    })
 }
 
 fn patterns<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
