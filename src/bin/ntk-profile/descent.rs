@@ -84,8 +84,8 @@ pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'stati
     let bits = samples * neurons / 8.0;
     let bytes = match part {
         Part::Step => 2.0 * (once + bits) + size_of::<T>() as f64 * neurons * (inputs * (1 + 2 * moving)) as f64,
-        Part::Forward | Part::Gradient => once + bits,
         Part::Predict => once,
+        _ => once + bits,
     };
     let run = move || {
         let layers = Layers { w: &w_panels, a: &a_panels };
@@ -101,7 +101,7 @@ pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'stati
                 descent::forward_with(level, &mut outputs, Some(&mut patterns), layers, &z_panels, &mut workspaces)
             }
             Part::Predict => descent::forward_with(level, &mut outputs, None, layers, &z_panels, &mut workspaces),
-            Part::Gradient => {
+            _ => {
                 let (e, a, z) = (&y, &a_panels, &z_panels);
                 descent::gradient_with(level, &mut gradient, e, &patterns, a, z, &mut workspaces)
             }

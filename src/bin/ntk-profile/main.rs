@@ -9,7 +9,9 @@ mod arguments;
 mod descent;
 mod gram;
 mod measure;
+mod patterns;
 mod report;
+mod tangent;
 mod work;
 
 use std::process::ExitCode;
@@ -26,9 +28,9 @@ use report::Report;
 enum Which {
     /// Analytic tangent kernel, N x N, both triangles written; limit: a streaming fill of the output
     Gram,
-    /// Activation patterns, N x m bits; limit: the arithmetic at multiply-add peak
+    /// Activation patterns, N x m bits; limit: the arithmetic at multiply-add peak, or reading two sets
     Patterns,
-    /// Finite-width tangent kernel, one N x N block; limit: the bare and-popcount-add instructions
+    /// Finite-width tangent kernel; limit: the bare and-popcount-add instructions, or the arithmetic at multiply-add peak
     Tangent,
     /// Gradient-descent step, forward and backward; limit: the arithmetic at multiply-add peak
     Descent,
@@ -40,7 +42,7 @@ enum Precision {
     F64,
 }
 
-/// Which part of the gradient-descent step to run.
+/// Which part of a kernel's work to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Outputs, errors, and the update of the weights
@@ -51,6 +53,20 @@ enum Part {
     Predict,
     /// The gradient, into memory
     Gradient,
+    /// Patterns: packing them from weights and samples
+    Pack,
+    /// Patterns: counting the flips between two sets
+    Flips,
+    /// Patterns: counting the flips of every sample
+    FlipsBySample,
+    /// Tangent: one block between two different outputs, timed beside a block of one output
+    Block,
+    /// Tangent: one block of one output, timed beside the fastest way of counting if another was asked for
+    Same,
+    /// Tangent: all blocks, dN x dN
+    All,
+    /// Tangent: product with the whole kernel without forming it
+    Product,
 }
 
 /// The rule of the update in a gradient-descent step.
@@ -98,8 +114,16 @@ struct Settings {
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
-    /// Part of the gradient-descent step (descent only)
-    #[arg(long, value_enum, default_value = "step")]
+    /// Part of the kernel's work: step, forward, predict, gradient (descent); pack, flips, flips-by-sample (patterns); block,
+    /// same, all, product (tangent) [default: the first]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        hide_default_value = true,
+        default_value = "step",
+        default_value_ifs = [("kernel", "patterns", "pack"), ("kernel", "tangent", "block")]
+    )]
     part: Part,
     /// Rule of the update (descent only)
     #[arg(long, value_enum, default_value = "descent")]
@@ -138,9 +162,8 @@ impl Settings {
                 ("rule", name_of(self.rule)),
                 ("average", if self.average { "kept" } else { "none" }.to_owned()),
             ],
-            (Which::Descent, _) => vec![("part", name_of(self.part))],
             (Which::Gram, _) => self.gram_variant(),
-            _ => Vec::new(),
+            _ => vec![("part", name_of(self.part))],
         }
     }
 }
@@ -173,11 +196,16 @@ Examples:
   ntk-profile gram --precision f64 --level v3      the kernel matrix in 64 bits on AVX2
   ntk-profile gram --form product --columns 24     the kernel times a matrix, without forming it
   ntk-profile tangent --json --seconds 5           one JSON object, five seconds of repeats
+  ntk-profile tangent --part same --level v3       one block by AVX2, beside the fastest way of counting
+  ntk-profile tangent --part all --samples 512     all blocks
+  ntk-profile patterns --part flips --samples 262144   flips between two sets larger than the caches
 
 JSON keys: kernel, level, threads, precision, shape (samples, features, neurons, outputs), wall_ms and cpu_ms (of the
 fastest repeat), gflops, bytes (least traffic to and from memory), fma_peak_gflops, write_gb_s, read_gb_s, limit_ms,
 fraction_of_limit (limit_ms / wall_ms), max_error (against the reference, relative to its largest entry), repeats;
-for descent also part, rule and average; for gram form, and columns and rows or pages.";
+for patterns, tangent and descent also part, for descent rule and average; for gram form, and columns and rows or pages;
+where another computation was timed in turn with the kernel, beside (its name), beside_ms, beside_cpu_ms, and times_beside
+(cpu_ms / beside_cpu_ms).";
 
 fn main() -> ExitCode {
     let outcome = arguments::parse::<Settings>().and_then(|settings| {
@@ -216,15 +244,31 @@ fn run<T: Real>(settings: &Settings) -> Result<()> {
         let mut work = work::prepare::<T>(settings, level)?;
         let peaks = || measure::peaks::<T>(level, settings.threads, settings.kernel == Which::Tangent);
         let before = peaks();
-        let time = measure::repeat(Duration::from_secs_f64(settings.seconds), &mut work.run)?;
+        let duration = Duration::from_secs_f64(settings.seconds);
+        let beside = work::prepare_beside::<T>(settings, level)?;
+        let (time, beside) = match beside {
+            None => (measure::repeat(duration, &mut work.run)?, None),
+            Some((name, mut other)) => {
+                let (time, other) = measure::alternate(duration, &mut work.run, &mut other)?;
+                (time, Some((name, other)))
+            }
+        };
         let peaks = before.best_with(peaks());
-        let report = Report::new::<T>(settings, level, &work, time, peaks);
+        let report = Report::new::<T>(settings, level, &work, time, peaks).with_beside(beside);
         print!("{}", if settings.json { report.json() } else { report.table() });
         Ok(())
     })
 }
 
 fn check(settings: &Settings) -> Result<()> {
+    let kernel = match settings.part {
+        Part::Step | Part::Forward | Part::Predict | Part::Gradient => Which::Descent,
+        Part::Pack | Part::Flips | Part::FlipsBySample => Which::Patterns,
+        Part::Block | Part::Same | Part::All | Part::Product => Which::Tangent,
+    };
+    if kernel != settings.kernel && settings.kernel != Which::Gram {
+        return Err(setting("--part", name_of(settings.part), "it is not a part of this kernel's work"));
+    }
     for (name, value, most) in [
         ("--samples", settings.samples, 1 << 32),
         ("--features", settings.features, 1 << 20),

@@ -1,4 +1,4 @@
-//! Timing: the fastest of many repeats, in elapsed and processor time, and the peaks of the machine.
+//! Timing: the least elapsed and processor time of many repeats, and the peaks of the machine.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use ntk_score::Result;
 use ntk_score::simd::peaks::{self, Bandwidth};
 use ntk_score::simd::{Level, Popcount, Real};
 
-/// Time of the fastest repeat.
+/// The least times of some repeats.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
     pub wall: Duration,
@@ -14,20 +14,45 @@ pub struct Time {
     pub repeats: usize,
 }
 
-/// Runs `work` once to warm up and then for `duration`, three times at least; keeps the fastest by elapsed time.
-pub fn repeat(duration: Duration, mut work: impl FnMut() -> Result<()>) -> Result<Time> {
-    work()?;
-    let begin = Instant::now();
-    let mut best = Time { wall: Duration::MAX, cpu: None, repeats: 0 };
-    while best.repeats < 3 || begin.elapsed() < duration {
+impl Time {
+    const NONE: Self = Self { wall: Duration::MAX, cpu: None, repeats: 0 };
+
+    /// Runs `work` once more and keeps the shorter times.
+    fn add(&mut self, work: &mut impl FnMut() -> Result<()>) -> Result<()> {
         let (cpu, start) = (peaks::process_cpu_time(), Instant::now());
         work()?;
         let wall = start.elapsed();
         let cpu = peaks::process_cpu_time().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-        best.repeats += 1;
-        if wall < best.wall {
-            (best.wall, best.cpu) = (wall, cpu);
-        }
+        self.repeats += 1;
+        self.wall = self.wall.min(wall);
+        self.cpu = self.cpu.map_or(cpu, |best| cpu.map(|cpu| cpu.min(best)));
+        Ok(())
+    }
+}
+
+/// Runs `work` once to warm up and then for `duration`, three times at least; keeps the least elapsed and the least processor
+/// time.
+pub fn repeat(duration: Duration, mut work: impl FnMut() -> Result<()>) -> Result<Time> {
+    work()?;
+    let (begin, mut best) = (Instant::now(), Time::NONE);
+    while best.repeats < 3 || begin.elapsed() < duration {
+        best.add(&mut work)?;
+    }
+    Ok(best)
+}
+
+/// [`repeat`] of two computations in turn, so that whatever else the machine does meets both.
+pub fn alternate(
+    duration: Duration,
+    mut one: impl FnMut() -> Result<()>,
+    mut other: impl FnMut() -> Result<()>,
+) -> Result<(Time, Time)> {
+    one()?;
+    other()?;
+    let (begin, mut best) = (Instant::now(), (Time::NONE, Time::NONE));
+    while best.0.repeats < 3 || begin.elapsed() < duration {
+        best.0.add(&mut one)?;
+        best.1.add(&mut other)?;
     }
     Ok(best)
 }

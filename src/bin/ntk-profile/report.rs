@@ -27,6 +27,7 @@ pub struct Report {
     limit_ms: f64,
     max_error: f64,
     repeats: usize,
+    beside: Option<(&'static str, Time)>,
 }
 
 impl Report {
@@ -35,6 +36,11 @@ impl Report {
         let (limit_name, limit) = match work.limit {
             Limit::Fill => ("streaming fill of the output", work.bytes / (peaks.bandwidth.write_gb_s * 1e9)),
             Limit::Bits(pairs) => ("bare and-popcount-add instructions", pairs / (peaks.bit_pairs_g_s * 1e9)),
+            Limit::BitsAndFill(pairs) => (
+                "bare and-popcount-add instructions, then a streaming fill",
+                pairs / (peaks.bit_pairs_g_s * 1e9) + work.bytes / (peaks.bandwidth.write_gb_s * 1e9),
+            ),
+            Limit::Read => ("reading both sets", work.bytes / (peaks.bandwidth.read_gb_s * 1e9)),
             Limit::Arithmetic => ("arithmetic at multiply-add peak", work.flops / (peaks.fma_gflops * 1e9)),
         };
         Self {
@@ -58,6 +64,21 @@ impl Report {
             limit_ms: limit * 1e3,
             max_error: work.max_error,
             repeats: time.repeats,
+            beside: None,
+        }
+    }
+
+    /// With another computation that was timed in turn with the kernel.
+    pub fn with_beside(self, beside: Option<(&'static str, Time)>) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// Processor time, or elapsed time where that is not known, in units of that of the computation beside.
+    fn times_beside(&self, beside: Time) -> f64 {
+        let of_beside = beside.cpu.map(|cpu| cpu.as_secs_f64() * 1e3);
+        match (self.cpu_ms, of_beside) {
+            (Some(cpu), Some(of_beside)) => cpu / of_beside,
+            _ => self.wall_ms / (beside.wall.as_secs_f64() * 1e3),
         }
     }
 
@@ -85,6 +106,12 @@ impl Report {
         for (name, value) in &self.variant {
             object[*name] = json!(value);
         }
+        if let Some((name, time)) = self.beside {
+            object["beside"] = json!(name);
+            object["beside_ms"] = json!(time.wall.as_secs_f64() * 1e3);
+            object["beside_cpu_ms"] = json!(time.cpu.map(|cpu| cpu.as_secs_f64() * 1e3));
+            object["times_beside"] = json!(self.times_beside(time));
+        }
         format!("{object}\n")
     }
 
@@ -103,7 +130,7 @@ impl Report {
         let cpu = self.cpu_ms.map_or(String::from("not known here"), |t| format!("{t:.3} ms"));
         let variant: String = self.variant.iter().map(|(name, value)| format!(" ({name} {value})")).collect();
         let (kernel, precision) = (&self.kernel, self.precision);
-        let rows = [
+        let mut rows = vec![
             ("kernel", format!("{kernel}{variant}, {precision}, level {}, {} {threads}", self.level, self.threads)),
             ("shape", shape.join(", ")),
             ("elapsed time", format!("{:.3} ms (best of {})", self.wall_ms, self.repeats)),
@@ -117,6 +144,10 @@ impl Report {
             ("of the limit", format!("{:.1} %", 100.0 * self.limit_ms / self.wall_ms)),
             ("largest error", format!("{:.1e} (relative to the largest entry)", self.max_error)),
         ];
+        if let Some((name, time)) = self.beside {
+            let times = self.times_beside(time);
+            rows.push(("beside", format!("{times:.3} times {name} ({:.3} ms)", time.wall.as_secs_f64() * 1e3)));
+        }
         rows.into_iter().fold(String::new(), |mut text, (name, value)| {
             let _ = writeln!(text, "{name:<16} {value}");
             text

@@ -1,16 +1,13 @@
 //! The kernels as closures to be timed, with their operation counts and their errors against the references.
 
 use faer::{Mat, Par};
-use ntk_score::kernels::Panels;
-use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
-use ntk_score::kernels::tangent::{self, Features};
-use ntk_score::simd::{Level, Popcount, Real};
+use ntk_score::simd::{Level, Real};
 use ntk_score::{Error, Result};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::{Settings, Which, descent};
+use crate::{Settings, Which, descent, gram, patterns, tangent};
 
 /// What bounds a kernel from below.
 #[derive(Debug, Clone, Copy)]
@@ -21,13 +18,17 @@ pub enum Limit {
     Arithmetic,
     /// The bare instructions that count so many pairs of bits.
     Bits(f64),
+    /// The same, and then a streaming fill of `bytes`.
+    BitsAndFill(f64),
+    /// Reading `bytes`.
+    Read,
 }
 
 /// A kernel ready to be timed.
 pub struct Work<'a> {
     /// Floating-point operations.
     pub flops: f64,
-    /// Least bytes read from and written to memory; for [`Limit::Fill`] those written.
+    /// Least bytes read from and written to memory; for [`Limit::Fill`] and [`Limit::BitsAndFill`] those written.
     pub bytes: f64,
     pub limit: Limit,
     /// Largest error against the reference, relative to its largest entry.
@@ -40,11 +41,18 @@ const CHECKED: usize = 48;
 
 pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
     match settings.kernel {
-        Which::Gram => crate::gram::prepare::<T>(settings, level),
-        Which::Patterns => patterns::<T>(settings, level),
-        Which::Tangent => tangent::<T>(settings, level),
+        Which::Gram => gram::prepare::<T>(settings, level),
+        Which::Patterns => patterns::prepare::<T>(settings, level),
+        Which::Tangent => tangent::prepare::<T>(settings, level),
         Which::Descent => descent::prepare::<T>(settings, level),
     }
+}
+
+/// What is timed in turn with the kernel, and what it is called.
+pub type Beside = Option<(&'static str, Box<dyn FnMut() -> Result<()> + Send>)>;
+
+pub fn prepare_beside<T: Real>(settings: &Settings, level: Level) -> Result<Beside> {
+    if settings.kernel == Which::Tangent { tangent::beside::<T>(settings, level) } else { Ok(None) }
 }
 
 /// [`Error::Memory`] if the matrices would not fit in the memory that is free, where the system tells how much that is.
@@ -54,7 +62,7 @@ pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
     let values = match settings.kernel {
         Which::Gram => crate::gram::values(settings),
         Which::Patterns => 2 * (n + m) * inputs,
-        Which::Tangent => n * n + 2 * (n + m) * inputs + 4 * m * d,
+        Which::Tangent => tangent::values(settings) + 2 * (n + m) * inputs + 4 * (n + m) * d,
         Which::Descent => 2 * (n + 4 * m) * inputs + 4 * (n + m) * d,
     };
     let bits = if settings.kernel == Which::Gram { 0 } else { n * m / 4 };
@@ -99,74 +107,4 @@ pub fn error(expected: &Mat<f64>, found: impl Fn(usize, usize) -> f64) -> f64 {
         }
     }
     worst / expected.norm_max().max(f64::MIN_POSITIVE)
-}
-
-fn patterns<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
-    let (n, m, inputs, par) = (settings.samples, settings.neurons, settings.features, par(settings.threads));
-    let (z, w) = (normal::<T>(n, inputs, 1), normal::<T>(m, inputs, 2));
-    let z_panels = Panels::from_matrix("the samples", z.as_ref())?;
-    let w_panels = Panels::from_matrix("the weights", w.as_ref())?;
-    let mut out = ActivationPatterns::zeros(n, m);
-    patterns_with(level, &mut out, &w_panels, &z_panels, par)?;
-    let max_error = pattern_error(&out, &w, &z);
-    let (samples, neurons, width) = (n as f64, m as f64, inputs as f64);
-    Ok(Work {
-        flops: 2.0 * samples * neurons * width,
-        bytes: (samples + neurons) * width * size_of::<T>() as f64 + samples * neurons / 8.0,
-        limit: Limit::Arithmetic,
-        max_error,
-        run: Box::new(move || patterns_with(level, &mut out, &w_panels, &z_panels, par)),
-    })
-}
-
-/// The largest cosine between weight and sample at which a bit differs from the sign of the exact inner product.
-fn pattern_error<T: Real>(found: &ActivationPatterns, w: &Mat<T>, z: &Mat<T>) -> f64 {
-    let mut worst: f64 = 0.0;
-    for j in checked_rows(z.nrows()) {
-        for r in 0..w.nrows() {
-            let sum = |a: &dyn Fn(usize) -> f64| (0..z.ncols()).map(a).sum::<f64>();
-            let product = sum(&|k| w[(r, k)].to_f64() * z[(j, k)].to_f64());
-            if found.is_active(j, r) != (product >= 0.0) {
-                let size = sum(&|k| w[(r, k)].to_f64().powi(2)) * sum(&|k| z[(j, k)].to_f64().powi(2));
-                worst = worst.max(product.abs() / size.sqrt());
-            }
-        }
-    }
-    worst
-}
-
-fn tangent<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
-    let (n, m, d, par) = (settings.samples, settings.neurons, settings.outputs, par(settings.threads));
-    let (z, w) = (normal::<T>(n, settings.features, 1), normal::<T>(m, settings.features, 2));
-    let a = signs::<T>(m, d);
-    let z_panels = Panels::from_matrix("the samples", z.as_ref())?;
-    let a_panels = Panels::from_matrix("the signs", a.as_ref())?;
-    let bits = ActivationPatterns::new_from(w.as_ref(), z.as_ref(), par)?;
-    let way = Popcount::at(level);
-    // A block with different outputs wherever there are two.
-    let block = (0, usize::from(d > 1));
-    let (mut out, mut workspace) = (Mat::<T>::zeros(n, n), tangent::Workspace::new());
-    let features = Features { patterns: &bits, z: &z_panels };
-    tangent::symmetric_block_with(way, out.as_mut(), block, &a_panels, features, &mut workspace, par)?;
-
-    let rows = checked_rows(n);
-    let part = Mat::from_fn(rows.len(), z.ncols(), |i, k| z[(rows[i], k)]);
-    let mut part_bits = ActivationPatterns::zeros(rows.len(), m);
-    for (words, &row) in part_bits.words_mut().chunks_exact_mut(m.div_ceil(64)).zip(&rows) {
-        words.copy_from_slice(bits.row(row));
-    }
-    let side = (&part_bits, part.as_ref());
-    let expected = tangent::reference::block(a.as_ref(), block, side, side);
-    let max_error = error(&expected, |i, j| out[(rows[i], rows[j])].to_f64());
-    let (samples, pairs) = (n as f64, n as f64 * (n as f64 + 1.0) / 2.0);
-    Ok(Work {
-        flops: 2.0 * pairs * settings.features as f64,
-        bytes: samples * samples * size_of::<T>() as f64 + samples * m as f64 / 8.0,
-        limit: Limit::Bits(pairs * m as f64),
-        max_error,
-        run: Box::new(move || {
-            let features = Features { patterns: &bits, z: &z_panels };
-            tangent::symmetric_block_with(way, out.as_mut(), block, &a_panels, features, &mut workspace, par)
-        }),
-    })
 }

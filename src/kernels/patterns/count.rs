@@ -2,7 +2,7 @@
 
 use super::ActivationPatterns;
 use crate::Result;
-use crate::kernels::PANEL;
+use crate::kernels::{PANEL, check_shape};
 use crate::simd::{CountBits, CountKernel, Kernel, Lanes, Level, Popcount};
 
 impl ActivationPatterns {
@@ -40,13 +40,21 @@ impl ActivationPatterns {
         Popcount::current().ones(&self.words) as f64 / self.samples as f64 / self.neurons as f64
     }
 
+    /// [`ActivationPatterns::hamming_with`] at the current level.
+    ///
+    /// # Errors
+    /// As for [`ActivationPatterns::hamming_with`].
+    pub fn hamming(&self, other: &Self) -> Result<u64> {
+        self.hamming_with(Popcount::current(), other)
+    }
+
     /// Number of bits in which two sets of patterns differ.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if the sets have different shapes.
-    pub fn hamming(&self, other: &Self) -> Result<u64> {
+    pub fn hamming_with(&self, count: Popcount, other: &Self) -> Result<u64> {
         self.expect_same_shape(other)?;
-        Ok(Popcount::current().differing(&self.words, &other.words))
+        Ok(count.differing(&self.words, &other.words))
     }
 
     /// For every sample, the number of neurons in which two sets of patterns differ.
@@ -54,13 +62,23 @@ impl ActivationPatterns {
     /// # Errors
     /// [`crate::Error::Shape`] if the sets have different shapes.
     pub fn hamming_rows(&self, other: &Self) -> Result<Vec<u64>> {
-        self.expect_same_shape(other)?;
         let mut counts = vec![0; self.samples];
-        if self.neurons > 0 {
-            let (words, rows) = (self.words_per_row(), (&*self.words, &*other.words));
-            Popcount::current().run(DifferingRows { words, rows, counts: &mut counts });
-        }
+        self.hamming_rows_with(Popcount::current(), other, &mut counts)?;
         Ok(counts)
+    }
+
+    /// [`ActivationPatterns::hamming_rows`] into `counts`, one for each sample.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the sets have different shapes, or there is not one count for each sample.
+    pub fn hamming_rows_with(&self, count: Popcount, other: &Self, counts: &mut [u64]) -> Result<()> {
+        self.expect_same_shape(other)?;
+        check_shape("the counts", counts.len(), 1, self.samples, 1)?;
+        counts.fill(0);
+        if self.neurons > 0 {
+            count.run(DifferingRows { words: self.words_per_row(), rows: (&self.words, &other.words), counts });
+        }
+        Ok(())
     }
 
     /// Adds to these patterns the bits in which `now` differs from `start`.

@@ -4,7 +4,7 @@ use faer::{Mat, Par};
 
 use super::*;
 use crate::kernels::descent;
-use crate::simd::Level;
+use crate::simd::{Level, Popcount};
 
 /// Deterministic values in [-1, 1) whose period fits no tile.
 fn values<T: Real>(rows: usize, columns: usize, seed: u64) -> Mat<T> {
@@ -75,6 +75,13 @@ fn counts_and_distances_agree_with_single_bits() {
             total += flips as u64;
         }
         assert_eq!(a.hamming(&b).unwrap(), total);
+        for count in Popcount::available() {
+            // What was there before must not show through.
+            let mut rows = vec![7; n];
+            a.hamming_rows_with(count, &b, &mut rows).unwrap();
+            assert_eq!(rows, a.hamming_rows(&b).unwrap(), "{}", count.name());
+            assert_eq!(a.hamming_with(count, &b).unwrap(), total, "{}", count.name());
+        }
         let by_neuron: Vec<usize> = (0..m).map(|r| (0..n).map(|j| active(&a, j, r)).sum()).collect();
         assert_eq!(a.count_neurons(), by_neuron);
         for r in 0..m.min(70) {
@@ -106,6 +113,7 @@ fn merged_flips_are_the_union_over_iterations() {
 fn other_shapes_are_refused() {
     let (mut a, b) = (random(3, 65, 1), random(3, 66, 1));
     assert!(a.hamming(&b).is_err() && a.hamming_rows(&b).is_err());
+    assert!(a.hamming_rows_with(Popcount::current(), &a, &mut [0; 2]).is_err());
     let start = a.clone();
     assert!(a.merge_flips(&start, &b).is_err() && a.merge_flips(&b, &start).is_err());
     let (w, z) = (values::<f32>(4, 3, 1), values::<f32>(4, 2, 1));

@@ -268,8 +268,7 @@ impl<T: Real> Kernel for FinishTile<'_, T> {
             let (rows, lanes) = (pass.lines.1.rows_in(line), pass.lanes.1.rows_in(lane));
             let (tile, transposed) = worker.tiles.split_at_mut(PANEL);
             transpose(s, tile, rows, lanes, transposed);
-            worker.pending =
-                Some(Pending { at: (lane * PANEL, line * PANEL), lines: lanes, written: 0, lanes: rows });
+            worker.pending = Some(Pending { at: (lane * PANEL, line * PANEL), lines: lanes, written: 0, lanes: rows });
         }
     }
 }

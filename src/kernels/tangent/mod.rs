@@ -11,11 +11,12 @@
 //! a dN x dN matrix with row `i*N + j` for output i at sample j. The counts are exact. The blocks `i = k` are all the same
 //! matrix, and the block (k, i) equals the block (i, k), so there are `1 + d(d-1)/2` different ones.
 //!
-//! [`block_into`] gives one block, [`full_into`] all of them, [`product_into`] multiplies by the whole matrix without forming
+//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, [`product_into`] multiplies by the whole matrix without forming
 //! it, and [`drift`] measures how far the kernel moved, also without forming it.
 
 mod bits;
 mod block;
+mod chosen;
 mod drift;
 mod full;
 mod gram;
@@ -27,6 +28,7 @@ mod target;
 mod tests;
 
 pub use block::{block_into, block_with, symmetric_block_into, symmetric_block_with};
+pub use chosen::{blocks_with, symmetric_blocks_with};
 pub use drift::{Drift, drift, drift_with};
 pub use full::{full_into, full_with, symmetric_full_into, symmetric_full_with};
 pub use product::{ProductWorkspace, product_into, product_with};

@@ -175,6 +175,35 @@ fn products_agree_with_the_reference() {
     check_product::<f64>(1e-14);
 }
 
+#[test]
+fn chosen_blocks_agree_with_the_reference() {
+    let (left, right) = (Set::<f64>::random(70, 130, 3, 1), Set::<f64>::random(33, 130, 3, 4));
+    let signs = signs::<f64>(130, 4);
+    let a = Panels::from_matrix("a", signs.as_ref()).unwrap();
+    let chosen = [(0, 0), (3, 1), (2, 2), (1, 3), (3, 1), (0, 2)];
+    let (mut workspace, nan) = (Workspace::new(), f64::NAN);
+    for count in Popcount::available() {
+        let mut out = chosen.map(|_| Mat::from_fn(70, 33, |_, _| nan));
+        let mut square = chosen.map(|_| Mat::from_fn(70, 70, |_, _| nan));
+        let mut blocks: Vec<_> = chosen.into_iter().zip(out.iter_mut().map(|x| x.as_mut())).collect();
+        let (rows, columns) = (left.features(), right.features());
+        blocks_with(count, &mut blocks, &a, rows, columns, &mut workspace, Par::Seq).unwrap();
+        let mut blocks: Vec<_> = chosen.into_iter().zip(square.iter_mut().map(|x| x.as_mut())).collect();
+        symmetric_blocks_with(count, &mut blocks, &a, rows, &mut workspace, Par::Seq).unwrap();
+        for (outputs, (out, square)) in chosen.into_iter().zip(out.iter().zip(&square)) {
+            let expected = reference::block(signs.as_ref(), outputs, left.plain(), right.plain());
+            assert!(difference(out.as_ref(), &expected) <= 1e-14, "{outputs:?}");
+            let expected = reference::block(signs.as_ref(), outputs, left.plain(), left.plain());
+            assert!(difference(square.as_ref(), &expected) <= 1e-14, "{outputs:?}");
+        }
+    }
+    let mut wrong = Mat::<f64>::zeros(70, 32);
+    let mut blocks = [((0, 1), wrong.as_mut())];
+    let (rows, columns) = (left.features(), right.features());
+    assert!(blocks_with(Popcount::current(), &mut blocks, &a, rows, columns, &mut workspace, Par::Seq).is_err());
+    blocks_with(Popcount::current(), &mut [], &a, rows, columns, &mut workspace, Par::Seq).unwrap();
+}
+
 fn check_fixture<T: Real>(tolerance: f64) {
     let text = std::fs::read_to_string("tests/data/empirical_ntk.json").unwrap();
     let fixture: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -187,10 +216,12 @@ fn check_fixture<T: Real>(tolerance: f64) {
     let set = Set::new(z, w.as_ref());
     let a = Panels::from_matrix("a", a.as_ref()).unwrap();
     let h = matrix("h");
-    let mut out = Mat::<T>::zeros(h.nrows(), h.ncols());
-    symmetric_full_into(out.as_mut(), &a, set.features(), &mut Workspace::new(), Par::Seq).unwrap();
-    let error = difference(out.as_ref(), &h);
-    assert!(error <= tolerance, "{} {error:e}", T::NAME);
+    for count in Popcount::available() {
+        let mut out = Mat::<T>::zeros(h.nrows(), h.ncols());
+        symmetric_full_with(count, out.as_mut(), &a, set.features(), &mut Workspace::new(), Par::Seq).unwrap();
+        let error = difference(out.as_ref(), &h);
+        assert!(error <= tolerance, "{} {} {error:e}", T::NAME, count.name());
+    }
 }
 
 #[test]
@@ -272,6 +303,31 @@ fn all_active_and_all_inactive_rows() {
                     assert!((h[(j, l)] - expected).abs() < 1e-14, "{} {j} {l}", count.name());
                 }
             }
+        }
+    }
+}
+
+/// With samples of 1 and as many neurons as a power of two, entries are counts and nothing is rounded.
+#[test]
+fn counts_are_exact() {
+    let (n, m, d) = (130, 2048, 9);
+    let mut set = Set::<f32>::random(n, m, 5, 1);
+    set.z = Mat::from_fn(n, 1, |_, _| 1.0);
+    set.panels = Panels::from_matrix("z", set.z.as_ref()).unwrap();
+    let signs = signs::<f32>(m, d);
+    let a = Panels::from_matrix("a", signs.as_ref()).unwrap();
+    let side = (&set.patterns, set.z.as_ref());
+    let expected = reference::full(signs.as_ref(), side, side);
+    let mut workspace = Workspace::new();
+    for count in Popcount::available() {
+        let mut whole = Mat::<f32>::zeros(d * n, d * n);
+        symmetric_full_with(count, whole.as_mut(), &a, set.features(), &mut workspace, Par::Seq).unwrap();
+        assert_eq!(difference(whole.as_ref(), &expected), 0.0, "{}", count.name());
+        for (i, k) in [(0, 0), (2, 7)] {
+            let mut block = Mat::<f32>::zeros(n, n);
+            let samples = set.features();
+            symmetric_block_with(count, block.as_mut(), (i, k), &a, samples, &mut workspace, Par::Seq).unwrap();
+            assert_eq!(block.as_ref(), whole.submatrix(i * n, k * n, n, n), "{}", count.name());
         }
     }
 }

@@ -1,0 +1,74 @@
+//! Chosen blocks H^{ik} of the finite-width tangent kernel, each into memory of the caller's.
+
+use faer::{MatMut, Par};
+
+use super::block::{block_with, symmetric_block_with};
+use super::{Features, Workspace, check_outputs, check_sides};
+use crate::Result;
+use crate::kernels::Panels;
+use crate::kernels::panels::check_shape;
+use crate::simd::{Popcount, Real};
+
+/// Blocks H^{ik} (N1 x N2 each) between two sets of samples, for instance those of the diagonal or of one output with all
+/// others: each with its outputs `(i, k)` and where it goes.
+///
+/// The blocks `i = k` are one and the same, and (k, i) is (i, k); what occurs again is copied.
+///
+/// # Errors
+/// As for [`block_with`]; what the blocks then hold is not said.
+pub fn blocks_with<T: Real>(
+    count: Popcount,
+    blocks: &mut [((usize, usize), MatMut<'_, T>)],
+    a: &Panels<T>,
+    rows: Features<'_, T>,
+    columns: Features<'_, T>,
+    workspace: &mut Workspace<T>,
+    par: Par,
+) -> Result<()> {
+    check_sides(a, rows, columns)?;
+    each(blocks, a, (rows.samples(), columns.samples()), |out, outputs| {
+        block_with(count, out, outputs, a, rows, columns, workspace, par)
+    })
+}
+
+/// [`blocks_with`] of a set of samples against itself, N x N each.
+///
+/// # Errors
+/// As for [`blocks_with`].
+pub fn symmetric_blocks_with<T: Real>(
+    count: Popcount,
+    blocks: &mut [((usize, usize), MatMut<'_, T>)],
+    a: &Panels<T>,
+    samples: Features<'_, T>,
+    workspace: &mut Workspace<T>,
+    par: Par,
+) -> Result<()> {
+    check_sides(a, samples, samples)?;
+    each(blocks, a, (samples.samples(), samples.samples()), |out, outputs| {
+        symmetric_block_with(count, out, outputs, a, samples, workspace, par)
+    })
+}
+
+/// Computes each block that has not occurred, and copies those that have.
+fn each<T: Real>(
+    blocks: &mut [((usize, usize), MatMut<'_, T>)],
+    a: &Panels<T>,
+    (rows, columns): (usize, usize),
+    mut compute: impl FnMut(MatMut<'_, T>, (usize, usize)) -> Result<()>,
+) -> Result<()> {
+    for (outputs, out) in blocks.iter() {
+        check_outputs(a, [outputs.0, outputs.1])?;
+        check_shape("the output", out.nrows(), out.ncols(), rows, columns)?;
+    }
+    for n in 0..blocks.len() {
+        let (before, rest) = blocks.split_at_mut(n);
+        let (outputs, out) = &mut rest[0];
+        let (i, k) = *outputs;
+        let same = |other: (usize, usize)| other == (i, k) || other == (k, i) || (other.0 == other.1 && i == k);
+        match before.iter().find(|(other, _)| same(*other)) {
+            Some((_, done)) => out.copy_from(done.as_ref()),
+            None => compute(out.as_mut(), (i, k))?,
+        }
+    }
+    Ok(())
+}
