@@ -72,7 +72,7 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
         let (ni, nj) = (left.half_norms.0.as_ptr().add(i), right.half_norms.0.as_ptr().add(j));
         let limit = T::vsplat(s, T::from_f64(0.25) * T::LARGEST);
         // Some pair of norms may have a product beyond the type, though the entry is not. The smaller norm comes last then.
-        let wide = !(left.largest * right.largest <= T::from_f64(0.25) * T::LARGEST);
+        let wide = left.largest * right.largest > T::from_f64(0.25) * T::LARGEST;
         for r in 0..R {
             for v in 0..V {
                 let (a, b) = (T::vsplat(s, *nj.add(r)), T::vload(s, ni.add(v * lanes)));
