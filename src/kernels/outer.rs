@@ -17,7 +17,7 @@ pub(super) struct Broadcast<T> {
     pub step: usize,
 }
 
-/// Adds `steps` outer products to the accumulators; the vectors of a step lie [`PANEL`] values after those of the step before.
+/// Adds `steps` outer products to the accumulators.
 ///
 /// # Safety
 /// - `b.start + r * b.row + k * b.step` is readable for `r < R`, `k < steps`.
@@ -30,30 +30,13 @@ pub(super) unsafe fn accumulate<T: Real, S: Lanes, const R: usize, const V: usiz
     x: *const T,
     acc: &mut [[T::Vector<S>; V]; R],
 ) {
-    // SAFETY: the same contract.
-    unsafe { accumulate_apart(s, steps, b, (x, PANEL), acc) }
-}
-
-/// [`accumulate`] for vectors that lie `apart` values apart from step to step.
-///
-/// # Safety
-/// - `b.start + r * b.row + k * b.step` is readable for `r < R`, `k < steps`.
-/// - `x + k * apart` is readable for `V` vectors, for `k < steps`.
-#[inline(always)]
-pub(super) unsafe fn accumulate_apart<T: Real, S: Lanes, const R: usize, const V: usize>(
-    s: S,
-    steps: usize,
-    b: Broadcast<T>,
-    (x, apart): (*const T, usize),
-    acc: &mut [[T::Vector<S>; V]; R],
-) {
     let lanes = T::lanes::<S>();
     for k in 0..steps {
         // SAFETY: both operands are readable there by the contract above.
         unsafe {
             let mut xs = [T::vsplat(s, T::ZERO); V];
             for v in 0..V {
-                xs[v] = T::vload(s, x.add(k * apart + v * lanes));
+                xs[v] = T::vload(s, x.add(k * PANEL + v * lanes));
             }
             for r in 0..R {
                 let c = T::vsplat(s, *b.start.add(k * b.step + r * b.row));

@@ -6,7 +6,7 @@ use super::optimizer::{Numbers, Optimizer, check_rate};
 use super::tile::{Part, RowTile, blocks_per_task, cover};
 use super::{Workspace, check_buffers, scale};
 use crate::Result;
-use crate::kernels::outer::{Broadcast, accumulate, accumulate_apart};
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::panels::check_shape;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
@@ -227,7 +227,7 @@ impl<T: Real> Blocks<'_, T> {
                             outputs: signs.len(),
                             e: e.block(samples).as_ptr().cast(),
                             a: signs.as_ptr().cast::<T>().add(first_lane),
-                            b: self.chunk.as_mut_ptr().cast(),
+                            b: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
                             bits: &bits,
                             first_lane,
                         };
@@ -237,7 +237,7 @@ impl<T: Real> Blocks<'_, T> {
                             rows,
                             part,
                             z: z.block(samples).as_ptr().cast(),
-                            b: self.chunk.as_ptr().cast(),
+                            b: self.chunk.as_ptr().cast::<T>().add(first_lane),
                             g: gradient.as_mut_ptr().cast::<T>().add(first_lane),
                             ahead: next.map(|m| if m.is_null() { m } else { m.wrapping_add(first_lane) }),
                         };
@@ -265,7 +265,6 @@ struct Spread<'a, T, S, const V: usize> {
     outputs: usize,
     e: *const T,
     a: *const T,
-    /// `V` vectors to a row.
     b: *mut T,
     bits: &'a [u64; PANEL],
     first_lane: usize,
@@ -284,7 +283,7 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Spread<'_, T, S, V> {
                 let word = self.bits[first + r] >> self.first_lane;
                 for v in 0..V {
                     let kept = T::vkeep(s, word >> (v * lanes), acc[r][v]);
-                    T::vstore(s, self.b.add(((first + r) * V + v) * lanes), kept);
+                    T::vstore(s, self.b.add((first + r) * PANEL + v * lanes), kept);
                 }
             }
         }
@@ -297,7 +296,6 @@ struct Gather<T, S, const V: usize> {
     rows: usize,
     part: Part<T>,
     z: *const T,
-    /// `V` vectors to a row.
     b: *const T,
     g: *mut T,
     /// Matrices of the shape of G that will be wanted next; null where there is none.
@@ -311,9 +309,10 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
         unsafe {
             let g = self.g.add(first * PANEL);
             let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
+            self.part.load(self.s, g, &mut acc);
             let b = Broadcast { start: self.z.add(first * PANEL), row: PANEL, step: 1 };
-            accumulate_apart(self.s, self.rows, b, (self.b, V * T::lanes::<S>()), &mut acc);
-            self.part.add(self.s, g, &acc);
+            accumulate(self.s, self.rows, b, self.b, &mut acc);
+            self.part.store(self.s, g, &acc);
             for rows in self.ahead {
                 if !rows.is_null() {
                     for r in first..first + R {
@@ -354,6 +353,7 @@ impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T
                     signs[i][v] = T::vload(s, self.a.add(i * PANEL + v * lanes));
                 }
             }
+            self.part.load(s, g, &mut acc);
             for j in 0..self.rows {
                 let word = self.bits[j] >> self.first_lane;
                 let mut back = [zero; V];
@@ -373,7 +373,7 @@ impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T
                     }
                 }
             }
-            self.part.add(s, g, &acc);
+            self.part.store(s, g, &acc);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::tile::{Part, RowTile, blocks_per_task, cover};
 use super::{Layers, Workspace, check_buffers, scale};
 use crate::Result;
-use crate::kernels::outer::{Broadcast, accumulate, accumulate_apart};
+use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
 use crate::simd::{Kernel, Lanes, Level, Real};
@@ -122,6 +122,7 @@ impl<T: Real> Blocks<'_, T> {
                         let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
                         if FEW > 0 {
                             let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
+                            part.load(s, u, &mut sums);
                             let fold = Fold::<T, S, V, FEW> {
                                 s,
                                 inputs,
@@ -133,7 +134,7 @@ impl<T: Real> Blocks<'_, T> {
                                 sums: &mut sums,
                             };
                             cover::<R>(neurons, fold);
-                            part.add(s, u, &sums);
+                            part.store(s, u, &sums);
                             continue;
                         }
                         let activate = Activate::<T, S, V> {
@@ -141,7 +142,7 @@ impl<T: Real> Blocks<'_, T> {
                             inputs,
                             w: w.as_ptr().cast(),
                             z: z.as_ptr().cast::<T>().add(first_lane),
-                            p: self.chunk.as_mut_ptr().cast(),
+                            p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
                             bits: &mut bits,
                             first_lane,
                         };
@@ -151,7 +152,7 @@ impl<T: Real> Blocks<'_, T> {
                             neurons,
                             part,
                             a: a.as_ptr().cast(),
-                            p: self.chunk.as_ptr().cast(),
+                            p: self.chunk.as_ptr().cast::<T>().add(first_lane),
                             u,
                         };
                         cover::<R>(width, collect);
@@ -174,7 +175,6 @@ struct Activate<'a, T, S, const V: usize> {
     inputs: usize,
     w: *const T,
     z: *const T,
-    /// `V` vectors to a row.
     p: *mut T,
     bits: &'a mut [u64; PANEL],
     first_lane: usize,
@@ -197,7 +197,7 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Activate<'_, T, S, V> {
                     let lane = v * T::lanes::<S>();
                     word |= T::vbits(s, active) << (self.first_lane + lane);
                     let positive = T::vselect(s, active, acc[r][v], zero);
-                    T::vstore(s, self.p.add((first + r) * V * T::lanes::<S>() + lane), positive);
+                    T::vstore(s, self.p.add((first + r) * PANEL + lane), positive);
                 }
                 self.bits[first + r] |= word;
             }
@@ -211,7 +211,6 @@ struct Collect<T, S, const V: usize> {
     neurons: usize,
     part: Part<T>,
     a: *const T,
-    /// `V` vectors to a row.
     p: *const T,
     u: *mut T,
 }
@@ -223,9 +222,10 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
         unsafe {
             let u = self.u.add(first * PANEL);
             let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
+            self.part.load(self.s, u, &mut acc);
             let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
-            accumulate_apart(self.s, self.neurons, b, (self.p, V * T::lanes::<S>()), &mut acc);
-            self.part.add(self.s, u, &acc);
+            accumulate(self.s, self.neurons, b, self.p, &mut acc);
+            self.part.store(self.s, u, &acc);
         }
     }
 }
