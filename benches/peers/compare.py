@@ -32,8 +32,7 @@ def ours(kernel, form):
     command += ["--precision", "f64" if form.startswith("f64") else "f32"]
     if kernel == "tangent":
         command += ["--samples", form.split("n = ")[1] if "n = " in form else "4096"]
-        if "(0, 1)" in form:
-            command += ["--part", "signed"]
+        command += ["--part", "block" if "(0, 1)" in form else "same"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found["wall_ms"], found["max_error"]
 
