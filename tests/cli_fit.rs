@@ -160,7 +160,7 @@ fn settings_that_cannot_be_used_are_refused() {
         run(&["fit", table, "--out", "m.safetensors", "--iterations", "1", "--width", width], folder.path())
     };
     assert_refused(&wide("63"), &["width", "63"]);
-    assert_refused(&wide("99999999999998"), &["bytes"]);
+    assert_refused(&wide("99999999999998"), &["the network", "PB"]);
     assert_refused(&fit(folder.path(), &table, "m.safetensors", &["--drop", "nothing"]), &["nothing"]);
     assert_refused(&fit(folder.path(), &table, "m.safetensors", &["--numerical", "town"]), &["town"]);
 }
@@ -182,7 +182,7 @@ fn models_that_cannot_be_used_are_refused() {
     let mut newer = bytes.clone();
     newer[at + version.len() - 2] = b'7';
     assert_refused(&sample(&newer, "10"), &["version 7"]);
-    assert_refused(&sample(&bytes, "99999999999999"), &["bytes"]);
+    assert_refused(&sample(&bytes, "99999999999999"), &["the generated table", "PB"]);
     assert_refused(&run(&["sample", "none.safetensors", "--rows", "1", "--out", "s.csv"], folder.path()), &["none"]);
     assert!(!folder.path().join("s.csv").exists());
 }
