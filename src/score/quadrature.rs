@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn the_error_bars_cover_the_truth() {
         // Thirty seeds and seven quantities; 95 % of 210 is 199.5, and the quantities of one seed move together. Bars that hold
-        // for all quantities at once are a fifth wider than those for each alone.
+        // for all quantities at once are a fifth wider than those for each alone, which half as many probes again make up for.
         let n = 1500;
         let values: Vec<f64> = (1..=n).map(|i| n as f64 * 0.5 / (i as f64).powf(1.5)).collect();
         let scaled: Vec<f64> = values.iter().map(|v| v / n as f64).collect();
@@ -477,19 +477,19 @@ mod tests {
             let mut operator = Known { values: values.clone(), knows_trace };
             let mut covered = 0;
             for seed in 0..30 {
-                let settings = Quadrature { block: 8, sweeps: 5, probes: 8, steps: 16, seed, par: Par::Seq };
+                let settings = Quadrature { block: 8, sweeps: 5, probes: 12, steps: 16, seed, par: Par::Seq };
                 let estimate = settings.run(&mut operator).unwrap();
                 assert!(estimate.locked().len() >= 5);
                 let mut check = |found: Estimate, wanted: f64, widest: f64| {
                     covered += usize::from((found.value - wanted).abs() <= found.error + 1e-9 * wanted);
-                    assert!(found.error < if knows_trace { widest } else { 0.36 } * wanted, "{found:?} {wanted}");
+                    assert!(found.error < if knows_trace { widest } else { 0.3 } * wanted, "{found:?} {wanted}");
                 };
                 for level in [1e-1, 1e-2, 3e-3, 1e-3] {
-                    check(estimate.truncated_sum(level), exact.truncated_sum(level), 0.12);
+                    check(estimate.truncated_sum(level), exact.truncated_sum(level), 0.1);
                 }
-                check(estimate.trace(), exact.trace(), 0.06);
-                check(estimate.degrees_of_freedom(1.0, 50), exact.degrees_of_freedom(1.0, 50), 0.12);
-                check(estimate.complexity(0.1), exact.complexity(0.1), 0.06);
+                check(estimate.trace(), exact.trace(), 0.05);
+                check(estimate.degrees_of_freedom(1.0, 50), exact.degrees_of_freedom(1.0, 50), 0.1);
+                check(estimate.complexity(0.1), exact.complexity(0.1), 0.05);
             }
             assert!(covered >= 190, "{covered} of 210");
         }

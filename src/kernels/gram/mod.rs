@@ -3,6 +3,9 @@
 //!
 //! Gram matrices go into caller memory ([`gram_into`], [`gram_lower_into`], [`gram_rows_into`], [`cross_gram_into`]) or an
 //! owned [`GramMatrix`]; [`KernelProduct`] applies the kernel without ever forming it. Samples are rows, with any strides.
+//!
+//! Errors are stated relative to `|z| |z'|`. They hold for norms from twice the type's smallest normal number on; below, a norm
+//! itself has fewer digits.
 
 mod cache;
 mod dense;

@@ -23,16 +23,25 @@ pub fn kernel(z: &[f64], other: &[f64]) -> f64 {
     }
     let z: Vec<f64> = z.iter().map(|x| x / size).collect();
     let other: Vec<f64> = other.iter().map(|x| x / other_size).collect();
-    let norm = |z: &[f64]| z.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let norm = |z: &[f64]| sum(z.iter().map(|x| x * x)).sqrt();
     let (length, other_length) = (norm(&z), norm(&other));
-    let distance = |sign: f64| {
-        let squares = z.iter().zip(&other).map(|(x, y)| (x / length + sign * (y / other_length)).powi(2));
-        squares.sum::<f64>().sqrt()
-    };
-    let inner: f64 = z.iter().zip(&other).map(|(x, y)| x * y).sum();
+    let distance =
+        |sign: f64| sum(z.iter().zip(&other).map(|(x, y)| (x / length + sign * (y / other_length)).powi(2))).sqrt();
+    let inner = sum(z.iter().zip(&other).map(|(x, y)| x * y));
     // pi - angle = 2 atan2(|u + v|, |u - v|)
     let share = distance(1.0).atan2(distance(-1.0)) / std::f64::consts::PI;
     size * (inner * share) * other_size
+}
+
+/// Neumaier's sum: what each addition rounds off is added up beside, so that the error does not grow with the number of terms.
+fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut lost) = (0.0f64, 0.0);
+    for x in terms {
+        let next = sum + x;
+        lost += if sum.abs() >= x.abs() { (sum - next) + x } else { (x - next) + sum };
+        sum = next;
+    }
+    sum + lost
 }
 
 /// The Gram matrix (N x N) of the rows of `z` (N x D).

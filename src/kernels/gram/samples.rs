@@ -73,7 +73,7 @@ impl<T: Real> Samples<T> {
     /// The samples' lengths are finite unless one of their entries is not, or the length is beyond the type.
     fn check_finite(&self, what: &'static str, z: MatRef<'_, T>) -> Result<()> {
         let lengths = self.half_norms.iter().flat_map(|lane| &lane.0).take(self.count);
-        let Some(row) = lengths.into_iter().position(|x| !x.finite()) else {
+        let Some(row) = lengths.into_iter().position(|&x| !(x + x).finite()) else {
             return Ok(());
         };
         check_finite(what, z)?;
@@ -153,12 +153,22 @@ impl Rows {
                 *scale = f64::from_bits(((1023 - exponent.clamp(-1000, 1000)) as u64) << 52);
             }
         }
-        each_column(z, |_, column| {
-            for ((sum, x), scale) in self.squares.iter_mut().zip(column).zip(&self.scale) {
+        // In parts, so that the error of a norm does not grow with the dimension.
+        let mut part = [0.0; PANEL];
+        each_column(z, |k, column| {
+            if k.is_multiple_of(16) {
+                for (sum, part) in self.squares.iter_mut().zip(&mut part) {
+                    *sum += std::mem::take(part);
+                }
+            }
+            for ((sum, x), scale) in part.iter_mut().zip(column).zip(&self.scale) {
                 let x = x * scale;
                 *sum += x * x;
             }
         });
+        for (sum, part) in self.squares.iter_mut().zip(part) {
+            *sum += part;
+        }
     }
 }
 

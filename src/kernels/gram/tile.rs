@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! per block of one cache line of samples j by one of samples i (16 x 16 in f32, 8 x 8 in f64), R rows j at a time:
-//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators
-//!     where |C| > 0.99:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
+//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators, in parts of 16
+//!     where |C| > 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
 //!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)
 //! then K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
-//! of below 0.99, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
+//! of below 0.95, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
 //! exact. Every operation is symmetric in i and j, so entry (i, j) has the same bits as entry (j, i), wherever it is computed,
 //! and since no sum runs over lanes, the same bits at AVX2 as at AVX-512.
 
@@ -19,8 +19,12 @@ use crate::kernels::outer::{Broadcast, accumulate};
 use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles};
 
 /// Cosines beyond this are near-duplicates or nearly opposite. At the threshold an error of the cosine, which may be several
-/// roundings in a long sum, moves K by 1.1 times itself, times the norms.
-const NEAR: f64 = 0.99;
+/// roundings in a long sum, moves K by 0.9 times itself, times the norms.
+const NEAR: f64 = 0.95;
+
+/// Most products that a cosine adds up in one go. Longer sums are made of parts as equal as can be, so that the roundings, should
+/// all of them go one way, do not grow with the dimension.
+const PART: usize = 16;
 
 /// Values in a cache line.
 pub(super) const fn line<T>() -> usize {
@@ -44,7 +48,23 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
     // SAFETY: samples j .. j + R and i .. i + V lanes lie within their blocks of 64.
     unsafe {
         let (ui, uj) = (left.units.as_ptr().cast::<T>().add(i), right.units.as_ptr().cast::<T>().add(j));
-        accumulate(s, dimension, Broadcast { start: uj, row: 1, step: PANEL }, ui, &mut c);
+        let (parts, mut k) = (dimension.div_ceil(PART), 0);
+        for part in 0..parts {
+            let steps = (dimension - k).div_ceil(parts - part);
+            let b = Broadcast { start: uj.add(k * PANEL), row: 1, step: PANEL };
+            if part == 0 {
+                accumulate(s, steps, b, ui, &mut c);
+            } else {
+                let mut more = [[T::vsplat(s, T::ZERO); V]; R];
+                accumulate(s, steps, b, ui.add(k * PANEL), &mut more);
+                for r in 0..R {
+                    for v in 0..V {
+                        c[r][v] = T::vadd(s, c[r][v], more[r][v]);
+                    }
+                }
+            }
+            k += steps;
+        }
         let mut largest = [T::vsplat(s, T::ZERO); V];
         for r in 0..R {
             for v in 0..V {
