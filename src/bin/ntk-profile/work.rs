@@ -2,7 +2,7 @@
 
 use faer::{Mat, Par};
 use ntk_score::simd::{Level, Real};
-use ntk_score::{Error, Result};
+use ntk_score::{Result, memory};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -55,7 +55,7 @@ pub fn prepare_beside<T: Real>(settings: &Settings, level: Level) -> Result<Besi
     if settings.kernel == Which::Tangent { tangent::beside::<T>(settings, level) } else { Ok(None) }
 }
 
-/// [`Error::Memory`] if the matrices would not fit in the memory that is free, where the system tells how much that is.
+/// An error if the matrices would not fit in the memory that is free, where the system tells how much that is.
 pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
     let [n, m, inputs, d] =
         [settings.samples, settings.neurons, settings.features, settings.outputs].map(|count| count as u128);
@@ -67,11 +67,7 @@ pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
     };
     let bits = if settings.kernel == Which::Gram { 0 } else { n * m / 4 };
     let bytes = values * size_of::<T>() as u128 + bits;
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let free =
-        text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let free = free.map_or(isize::MAX as u128, |kilobytes: u128| kilobytes << 10);
-    if bytes > free { Err(Error::Memory { what: "the problem", bytes }) } else { Ok(()) }
+    memory::check("the problem", bytes)
 }
 
 /// Standard normal entries from a stream of their own.

@@ -10,7 +10,7 @@ use super::samples::Samples;
 use super::store::Place;
 use super::tile::line;
 use crate::simd::{Level, Real};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// What a huge page takes on most systems. Writing to fresh memory in 4 KB pages takes several times as long as the kernel.
 const HUGE_PAGE: usize = 2 << 20;
@@ -37,9 +37,7 @@ impl<T: Real> GramMatrix<T> {
         let size = usize::try_from(bytes).map_err(|_| refused())?;
         let align = if size < HUGE_PAGE { 64 } else { HUGE_PAGE };
         let layout = Layout::from_size_align(size.max(1), align).map_err(|_| refused())?;
-        if available().is_some_and(|free| size > free) {
-            return Err(refused());
-        }
+        memory::check("the Gram matrix", bytes)?;
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { alloc(layout) }).ok_or_else(refused)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -83,18 +81,4 @@ pub fn gram<T: Real>(z: MatRef<'_, T>, par: Par) -> Result<GramMatrix<T>> {
     let place = Place { start: matrix.start.as_ptr(), row: 1, column: matrix.stride as isize, stream: false };
     fill(level, Form::Both, place, &samples, &samples, None, par);
     Ok(matrix)
-}
-
-/// Bytes that can be had without pushing other programs out, where the system says.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn available() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kilobytes.checked_mul(1024)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn available() -> Option<usize> {
-    None
 }
