@@ -194,7 +194,7 @@ fn check<T: Real>(case: &Case, tolerance: f64, largest: f64, smallest: f64) {
         for c in 0..v.ncols() {
             for i in 0..n {
                 let terms = (0..n).map(|j| expected[(i, j)] * v[(j, c)].to_f64());
-                let size: f64 = (0..n).map(|j| norms[i] * norms[j] * v[(j, c)].to_f64().abs()).sum();
+                let size: f64 = (0..n).map(|j| size(norms[i], norms[j]) * v[(j, c)].to_f64().abs()).sum();
                 // The kernel's own error plus a rounding for each addition.
                 let room = 4.0 * tolerance * size + n as f64 * smallest * 32.0;
                 assert_close(found[(i, c)].to_f64(), terms.sum(), room, || format!("product at {i}, {c}, {level}"));
