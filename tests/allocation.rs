@@ -56,6 +56,7 @@ fn allocations_of_steps(threads: usize, rule: Rule) -> usize {
             let layers = Layers { w: &w, a: &a };
             forward_into(&mut outputs, Some(&mut patterns), layers, &z, &mut workspaces).unwrap();
             gradient_into(&mut gradient, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+            forward_into(&mut outputs, None, Layers { w: &w, a: &a }, &z, &mut workspaces).unwrap();
             update(&mut w, &mut optimizer, (1e-3, 0.9), &e, &patterns, &a, &z, &mut workspaces).unwrap();
         };
         let mut round = || {

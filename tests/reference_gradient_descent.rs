@@ -133,6 +133,50 @@ fn six_steps_follow_the_reference_in_32_bits() {
     follows_the_reference::<f32>(2e-6);
 }
 
+/// Plain gradient descent by the formulas, in 64 bits: the weights after `steps` steps.
+fn descended(data: [&Mat<f64>; 4], eta: f64, steps: usize) -> Mat<f64> {
+    let [w, a, z, y] = data;
+    let mut w = w.clone();
+    for _ in 0..steps {
+        let (outputs, patterns) = descent::reference::forward(w.as_ref(), a.as_ref(), z.as_ref());
+        let e = &outputs - y;
+        w -= eta * descent::reference::gradient(e.as_ref(), &patterns, a.as_ref(), z.as_ref());
+    }
+    w
+}
+
+fn stays_with_the_formulas<T: Real>([after_one, after_hundred]: [f64; 2]) {
+    let (n, inputs, m, d, eta) = (150, 9, 260, 4, 0.01);
+    let [w, z, y] = [values(m, inputs, 9), values(n, inputs, 10), values(n, d, 11)];
+    let signs = values(m, d, 12);
+    let a = Mat::from_fn(m, d, |r, i| signs[(r, i)].signum());
+    let data = [&w, &a, &z, &y];
+    for (steps, tolerance) in [(1, after_one), (100, after_hundred)] {
+        let expected = descended(data, eta, steps);
+        // What training is after: weights that moved, not those that it began with.
+        assert!((&expected - &w).norm_max() > 1e-3 * steps as f64, "the weights hardly moved");
+        for level in Level::available() {
+            let mut training = Training::<T>::new(level, data);
+            for _ in 0..steps {
+                training.loss();
+                training.step(eta);
+            }
+            let error = largest_difference(&training.w, &expected);
+            assert!(error <= tolerance, "weights after {steps} steps at {level}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_steps_stay_with_the_formulas_in_64_bits() {
+    stays_with_the_formulas::<f64>([1e-14, 1e-11]);
+}
+
+#[test]
+fn a_hundred_steps_stay_with_the_formulas_in_32_bits() {
+    stays_with_the_formulas::<f32>([2e-6, 1e-4]);
+}
+
 #[test]
 fn gradient_is_the_difference_quotient_away_from_kinks() {
     let (n, inputs, m, d) = (37, 5, 70, 3);

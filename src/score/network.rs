@@ -133,14 +133,12 @@ pub struct Trainer<T> {
     errors: Panels<T>,
     patterns: ActivationPatterns,
     workspaces: Vec<Workspace<T>>,
-    good: Panels<T>,
+    /// Weights, and their average where it is kept, of the last step whose loss was finite.
+    good: (Panels<T>, Option<Panels<T>>),
     last_loss: f64,
     steps: usize,
     rises: usize,
 }
-
-/// Steps between two copies of the weights that a diverging run falls back to.
-const SAVE_EVERY: usize = 64;
 
 impl<T: Real> Trainer<T> {
     /// Prepares to train `network` on `workers` threads; `averaged` keeps an exponential moving average of the weights.
@@ -154,7 +152,7 @@ impl<T: Real> Trainer<T> {
             errors: Panels::zeros(0, network.outputs()),
             patterns: ActivationPatterns::zeros(0, network.neurons()),
             workspaces: Workspace::for_workers(workers, network.inputs(), network.outputs()),
-            good: network.w().clone(),
+            good: (network.w().clone(), optimizer.average().cloned()),
             last_loss: f64::INFINITY,
             steps: 0,
             rises: 0,
@@ -168,8 +166,8 @@ impl<T: Real> Trainer<T> {
     /// old average that is kept. Returns the loss before the step.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if the loss is not finite: the weights are then those of the last good copy, at most
-    /// 64 steps old. [`Error::Shape`] and [`Error::Setting`] as for the kernels.
+    /// [`Error::Diverged`] if the loss is not finite: weights and average are then what they were when it last was, and the
+    /// optimizer's velocities begin anew. [`Error::Shape`] and [`Error::Setting`] as for the kernels.
     pub fn step(
         &mut self,
         z: &Panels<T>,
@@ -186,11 +184,13 @@ impl<T: Real> Trainer<T> {
         descent::forward_into(&mut self.outputs, Some(&mut self.patterns), layers, z, &mut self.workspaces)?;
         let loss = residual(&self.outputs, &mut self.errors);
         if !loss.is_finite() {
-            self.network.w.lanes_mut().copy_from_slice(self.good.lanes());
+            self.network.w.lanes_mut().copy_from_slice(self.good.0.lanes());
+            self.optimizer.restart(self.good.1.as_ref());
             return Err(Error::Diverged { iteration: self.steps });
         }
-        if self.steps.is_multiple_of(SAVE_EVERY) {
-            self.good.lanes_mut().copy_from_slice(self.network.w.lanes());
+        self.good.0.lanes_mut().copy_from_slice(self.network.w.lanes());
+        if let (Some(good), Some(average)) = (&mut self.good.1, self.optimizer.average()) {
+            good.lanes_mut().copy_from_slice(average.lanes());
         }
         let Network { w, a } = &mut self.network;
         let numbers = (rate, decay);
@@ -247,4 +247,43 @@ pub fn least_squares<T: Real>(outputs: &Panels<T>, labels: &Panels<T>, errors: &
         }
     }
     loss
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trainer, its inputs and labels, after `steps` steps.
+    fn trained(rule: Rule, steps: usize) -> (Trainer<f64>, Panels<f64>, Panels<f64>) {
+        let mut rng = stream(3, Purpose::Training);
+        let mut draw = |columns| {
+            let mut panels = Panels::zeros(70, columns);
+            (0..70 * columns).for_each(|i| panels.set(i % 70, i / 70, normal(&mut rng)));
+            panels
+        };
+        let (z, y) = (draw(3), draw(2));
+        let mut trainer = Trainer::new(Network::symmetric(3, 2, 130, 1).unwrap(), rule, true, 2).unwrap();
+        for _ in 0..steps {
+            trainer.step(&z, 1e-3, 0.9, |u, e| least_squares(u, &y, e)).unwrap();
+        }
+        (trainer, z, y)
+    }
+
+    #[test]
+    fn a_step_that_leaves_the_finite_numbers_keeps_the_last_good_weights() {
+        for rule in [Rule::Descent, Rule::Nesterov { momentum: 0.9 }, Rule::ADAM] {
+            let (good, ..) = trained(rule, 5);
+            let (mut trainer, z, y) = trained(rule, 5);
+            // Far too long a step from weights whose loss is finite: it is the next loss that tells.
+            trainer.step(&z, 1e300, 0.9, |u, e| least_squares(u, &y, e)).unwrap();
+            let found = trainer.step(&z, 1e-3, 0.9, |u, e| least_squares(u, &y, e)).unwrap_err();
+            assert!(matches!(found, Error::Diverged { iteration: 6 }), "{found}");
+            assert_eq!(trainer.network(), good.network(), "{rule:?}");
+            assert_eq!(trainer.averaged(), good.averaged(), "{rule:?}");
+            // Training goes on from there.
+            let losses: Vec<f64> =
+                (0..50).map(|_| trainer.step(&z, 1e-3, 0.9, |u, e| least_squares(u, &y, e)).unwrap()).collect();
+            assert!(losses[49] < losses[0], "{rule:?}: {} after {}", losses[49], losses[0]);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::optimizer::{Numbers, Optimizer, check_rate};
-use super::tile::{Part, RowTile, blocks_per_task, cover};
+use super::tile::{MOST_BLOCKS, Part, RowTile, blocks_per_task, cover};
 use super::{Workspace, check_buffers, scale};
 use crate::Result;
 use crate::kernels::outer::{Broadcast, accumulate};
@@ -187,17 +187,23 @@ impl<T: Real> Blocks<'_, T> {
             ahead =
                 [&**w, first, second, average].map(|m| if m.is_empty() { std::ptr::null() } else { m.as_ptr().cast() });
         }
+        let mut bits = [[0u64; PANEL]; MOST_BLOCKS];
+        assert!(self.blocks.len() <= MOST_BLOCKS);
         for samples in 0..z.blocks() {
             let rows = z.rows_in(samples);
             let last = samples + 1 == z.blocks();
             let part = Part { first: samples == 0, scale: if last { scale::<T>(a.rows()) } else { T::ONE } };
+            // All words of a sample at once: far apart as the samples' rows are, each line of them is fetched once.
+            let first_row = samples * PANEL;
+            for (j, row) in patterns.words()[first_row * words..].chunks_exact(words).take(rows).enumerate() {
+                for (bits, word) in bits.iter_mut().zip(&row[self.blocks.clone()]) {
+                    bits[j] = *word;
+                }
+            }
             for (n, block) in self.blocks.clone().enumerate() {
                 let signs = a.block(block);
                 let gradient = &mut self.gradient[n * columns..][..columns];
-                let mut bits = [0u64; PANEL];
-                for (j, bits) in bits[..rows].iter_mut().enumerate() {
-                    *bits = patterns.words()[(samples * PANEL + j) * words + block];
-                }
+                let bits = &bits[n];
                 let mut next = [std::ptr::null(); 4];
                 if last {
                     next = ahead.map(|m| if m.is_null() { m } else { m.wrapping_add(n * columns * PANEL) });
@@ -216,7 +222,7 @@ impl<T: Real> Blocks<'_, T> {
                                 a: signs.as_ptr().cast::<T>().add(first_lane),
                                 z: z.block(samples).as_ptr().cast(),
                                 g: gradient.as_mut_ptr().cast::<T>().add(first_lane),
-                                bits: &bits,
+                                bits,
                                 first_lane,
                             };
                             cover::<R>(columns, fold);
@@ -228,7 +234,7 @@ impl<T: Real> Blocks<'_, T> {
                             e: e.block(samples).as_ptr().cast(),
                             a: signs.as_ptr().cast::<T>().add(first_lane),
                             b: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
-                            bits: &bits,
+                            bits,
                             first_lane,
                         };
                         cover::<R>(rows, spread);
@@ -309,10 +315,9 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
         unsafe {
             let g = self.g.add(first * PANEL);
             let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
-            self.part.load(self.s, g, &mut acc);
             let b = Broadcast { start: self.z.add(first * PANEL), row: PANEL, step: 1 };
             accumulate(self.s, self.rows, b, self.b, &mut acc);
-            self.part.store(self.s, g, &acc);
+            self.part.add(self.s, g, &acc);
             for rows in self.ahead {
                 if !rows.is_null() {
                     for r in first..first + R {
@@ -353,7 +358,6 @@ impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T
                     signs[i][v] = T::vload(s, self.a.add(i * PANEL + v * lanes));
                 }
             }
-            self.part.load(s, g, &mut acc);
             for j in 0..self.rows {
                 let word = self.bits[j] >> self.first_lane;
                 let mut back = [zero; V];
@@ -373,7 +377,7 @@ impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T
                     }
                 }
             }
-            self.part.store(s, g, &acc);
+            self.part.add(s, g, &acc);
         }
     }
 }

@@ -122,7 +122,6 @@ impl<T: Real> Blocks<'_, T> {
                         let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
                         if FEW > 0 {
                             let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
-                            part.load(s, u, &mut sums);
                             let fold = Fold::<T, S, V, FEW> {
                                 s,
                                 inputs,
@@ -134,7 +133,7 @@ impl<T: Real> Blocks<'_, T> {
                                 sums: &mut sums,
                             };
                             cover::<R>(neurons, fold);
-                            part.store(s, u, &sums);
+                            part.add(s, u, &sums);
                             continue;
                         }
                         let activate = Activate::<T, S, V> {
@@ -222,10 +221,9 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
         unsafe {
             let u = self.u.add(first * PANEL);
             let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
-            self.part.load(self.s, u, &mut acc);
             let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
             accumulate(self.s, self.neurons, b, self.p, &mut acc);
-            self.part.store(self.s, u, &acc);
+            self.part.add(self.s, u, &acc);
         }
     }
 }

@@ -70,6 +70,20 @@ impl<T: Real> Optimizer<T> {
         })
     }
 
+    /// Forgets velocities and the count of updates; an average that is kept becomes `average`.
+    ///
+    /// # Panics
+    /// If `average` has another shape than the one that is kept.
+    pub fn restart(&mut self, average: Option<&Panels<T>>) {
+        self.iteration = 0;
+        for state in [&mut self.first, &mut self.second].into_iter().flatten() {
+            state.lanes_mut().fill(Lane64([T::ZERO; PANEL]));
+        }
+        if let (Some(kept), Some(average)) = (&mut self.average, average) {
+            kept.lanes_mut().copy_from_slice(average.lanes());
+        }
+    }
+
     /// The averaged weights, if an average is kept.
     pub fn average(&self) -> Option<&Panels<T>> {
         self.average.as_ref()

@@ -45,6 +45,9 @@ pub(in crate::kernels) unsafe fn cover<const MOST: usize>(rows: usize, mut op: i
 }
 
 /// Which part of a long sum a tile computes, so that nothing need be zeroed before or scaled after.
+///
+/// A part is summed on its own, from zero, and added to the others as a whole. Adding each term to the long sum would cost the
+/// same and lose more: its error grows with the number of terms, this one's with that of the parts and of the terms in one.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Part<T> {
     /// The sum begins here: what the memory held does not count.
@@ -54,33 +57,12 @@ pub(in crate::kernels) struct Part<T> {
 }
 
 impl<T: Real> Part<T> {
-    /// Sets the accumulators, all zero, to what the sums at `sums`, 64 to a row, have come to.
+    /// Adds the accumulators to the sums at `sums`, 64 to a row, finished where the sum ends.
     ///
     /// # Safety
-    /// - `R` rows of `V` vectors are readable at `sums`.
+    /// - `R` rows of `V` vectors are readable and writable at `sums`.
     #[inline(always)]
-    pub unsafe fn load<S: Lanes, const R: usize, const V: usize>(
-        self,
-        s: S,
-        sums: *const T,
-        acc: &mut [[T::Vector<S>; V]; R],
-    ) {
-        if !self.first {
-            for r in 0..R {
-                for v in 0..V {
-                    // SAFETY: readable by the contract above.
-                    acc[r][v] = unsafe { T::vload(s, sums.add(r * PANEL + v * T::lanes::<S>())) };
-                }
-            }
-        }
-    }
-
-    /// Puts the accumulators back, finished where the sum ends.
-    ///
-    /// # Safety
-    /// - `R` rows of `V` vectors are writable at `sums`.
-    #[inline(always)]
-    pub unsafe fn store<S: Lanes, const R: usize, const V: usize>(
+    pub unsafe fn add<S: Lanes, const R: usize, const V: usize>(
         self,
         s: S,
         sums: *mut T,
@@ -89,17 +71,24 @@ impl<T: Real> Part<T> {
         let scale = T::vsplat(s, self.scale);
         for r in 0..R {
             for v in 0..V {
-                // SAFETY: writable by the contract above.
-                unsafe { T::vstore(s, sums.add(r * PANEL + v * T::lanes::<S>()), T::vmul(s, acc[r][v], scale)) };
+                // SAFETY: readable and writable by the contract above.
+                unsafe {
+                    let at = sums.add(r * PANEL + v * T::lanes::<S>());
+                    let total = if self.first { acc[r][v] } else { T::vadd(s, T::vload(s, at), acc[r][v]) };
+                    T::vstore(s, at, T::vmul(s, total, scale));
+                }
             }
         }
     }
 }
 
+/// The most blocks of 64 rows that one task takes: their pattern words are one line of the cache.
+pub(in crate::kernels) const MOST_BLOCKS: usize = 8;
+
 /// How many neighbouring blocks of 64 rows one task takes, so that what it streams past them (64 rows of `columns` columns per
 /// chunk) is fetched from beyond the second-level cache once for all of them: as many as keep a quarter of a megabyte of their
-/// own there, at most eight, and few enough that every worker has at least four tasks.
+/// own there, at most [`MOST_BLOCKS`], and few enough that every worker has at least four tasks.
 pub(in crate::kernels) fn blocks_per_task<T>(blocks: usize, columns: usize, workers: usize) -> usize {
     let fit = (256 << 10) / (columns.max(1) * PANEL * size_of::<T>());
-    fit.min(8).min(blocks / (4 * workers)).max(1)
+    fit.min(MOST_BLOCKS).min(blocks / (4 * workers)).max(1)
 }

@@ -221,10 +221,9 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
         // SAFETY: rows first .. first + R are outputs, and the lanes exist, see the caller.
         unsafe {
             let out = self.out.add(first * PANEL);
-            self.part.load(self.s, out, &mut acc);
             let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
             accumulate(self.s, self.neurons, b, self.q, &mut acc);
-            self.part.store(self.s, out, &acc);
+            self.part.add(self.s, out, &acc);
         }
     }
 }
