@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::descent::reference;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
-use ntk_score::simd::Real;
+use ntk_score::simd::{Popcount, Real};
 use ntk_score_fuzz::{Palette, level, size};
 
 fn packed<T: Real>(u: &mut Unstructured<'_>) -> Result<ActivationPatterns> {
@@ -37,7 +37,18 @@ fn counts(start: &ActivationPatterns, now: &ActivationPatterns) {
         assert_eq!(rows[j], differing(j));
         total += differing(j);
     }
-    assert_eq!(start.hamming(now).unwrap(), total);
+    for count in Popcount::available() {
+        assert_eq!(start.hamming_with(count, now).unwrap(), total, "{}", count.name());
+        let mut again = vec![u64::MAX; n];
+        start.hamming_rows_with(count, now, &mut again).unwrap();
+        assert_eq!(again, rows, "{}", count.name());
+    }
+    let mut flips = ActivationPatterns::zeros(n, m);
+    flips.merge_flips(start, now).unwrap();
+    flips.merge_flips(start, start).unwrap();
+    for j in 0..n {
+        assert!((0..m).all(|r| flips.is_active(j, r) == (start.is_active(j, r) != now.is_active(j, r))));
+    }
     for (r, count) in start.count_neurons().into_iter().enumerate() {
         assert_eq!(count, (0..n).filter(|&j| start.is_active(j, r)).count());
     }

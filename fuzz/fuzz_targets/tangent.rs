@@ -8,14 +8,18 @@ use libfuzzer_sys::fuzz_target;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{
-    Features, ProductWorkspace, Workspace, block_into, drift, full_into, product_with, reference, symmetric_block_into,
-    symmetric_full_into,
+    Features, ProductWorkspace, Workspace, block_with, blocks_with, drift_with, full_with, product_with, reference,
+    symmetric_block_with, symmetric_blocks_with, symmetric_full_with,
 };
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::{Level, Popcount, Real};
 use ntk_score_fuzz::{Palette, assert_close, level, size};
+
+/// Outputs times samples up to which the whole kernel is computed: its reference is slow.
+const MOST_ENTRIES: usize = 140;
 
 struct Case {
     level: Level,
+    count: Popcount,
     par: Par,
     outputs: (usize, usize),
     a: Mat<f64>,
@@ -25,8 +29,12 @@ struct Case {
 }
 
 fn case(u: &mut Unstructured<'_>) -> Result<Case> {
-    let (n, n_other, m) = (size(u, 0, 70)?, size(u, 0, 70)?, size(u, 1, 200)?);
-    let (inputs, d) = (size(u, 1, 12)?, u.int_in_range(1..=4)?);
+    // From eight outputs on all blocks are computed together.
+    let d = u.int_in_range(1..=10)?;
+    let most = if d <= 2 || u.arbitrary()? { 70 } else { MOST_ENTRIES / d };
+    let (n, n_other, m, inputs) = (size(u, 0, most)?, size(u, 0, most)?, size(u, 1, 200)?, size(u, 1, 12)?);
+    let counters = Popcount::available();
+    let count = *u.choose(&counters)?;
     let (level, workers) = (level(u)?, u.int_in_range(1..=4)?);
     let outputs = (u.choose_index(d)?, u.choose_index(d)?);
     let mut palette = Palette::take(u, 509)?;
@@ -46,12 +54,12 @@ fn case(u: &mut Unstructured<'_>) -> Result<Case> {
         patterns
     });
     let par = if workers == 1 { Par::Seq } else { Par::rayon(workers) };
-    Ok(Case { level, par, outputs, a, z, patterns, v })
+    Ok(Case { level, count, par, outputs, a, z, patterns, v })
 }
 
 fn check<T: Real>(case: &Case, epsilon: f64) {
-    let Case { level, par, outputs, a, z, patterns, v } = case;
-    let (par, outputs, d) = (*par, *outputs, a.ncols());
+    let Case { level, count, par, outputs, a, z, patterns, v } = case;
+    let (count, par, outputs, d) = (*count, *par, *outputs, a.ncols());
     let convert = |x: &Mat<f64>| Mat::from_fn(x.nrows(), x.ncols(), |i, j| T::from_f64(x[(i, j)]));
     let [a, z1, z2, v] = [a, &z[0], &z[1], v].map(convert);
     let panels = [&a, &z1, &z2, &v].map(|x| Panels::from_matrix("fuzz", x.as_ref()).unwrap());
@@ -64,20 +72,29 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     let mut workspace = Workspace::new();
 
     let mut out = Mat::<T>::zeros(n1, n2);
-    block_into(out.as_mut(), outputs, a_panels, rows, columns, &mut workspace, par).unwrap();
+    block_with(count, out.as_mut(), outputs, a_panels, rows, columns, &mut workspace, par).unwrap();
     compare("block", &out, &reference::block(a.as_ref(), outputs, sides.0, sides.1), epsilon);
     let mut square = Mat::<T>::zeros(n1, n1);
-    symmetric_block_into(square.as_mut(), outputs, a_panels, rows, &mut workspace, par).unwrap();
+    symmetric_block_with(count, square.as_mut(), outputs, a_panels, rows, &mut workspace, par).unwrap();
     compare("symmetric block", &square, &reference::block(a.as_ref(), outputs, sides.0, sides.0), epsilon);
 
+    // Several at once: the transposed pair, and one that occurs again.
+    let (mut again, mut turned) = (Mat::<T>::zeros(n1, n2), Mat::<T>::zeros(n1, n2));
+    let mut blocks = [(outputs, again.as_mut()), ((outputs.1, outputs.0), turned.as_mut())];
+    blocks_with(count, &mut blocks, a_panels, rows, columns, &mut workspace, par).unwrap();
+    assert!(again == out && turned == out, "chosen blocks differ from the block alone");
+    let mut again = Mat::<T>::zeros(n1, n1);
+    symmetric_blocks_with(count, &mut [(outputs, again.as_mut())], a_panels, rows, &mut workspace, par).unwrap();
+    assert!(again == square, "a chosen symmetric block differs from the block alone");
+
     // The whole kernel and what is measured on it, where the reference is quick enough.
-    if d * n1.max(n2) <= 140 {
+    if d * n1.max(n2) <= MOST_ENTRIES {
         let whole = reference::full(a.as_ref(), sides.0, sides.1);
         let mut out = Mat::<T>::zeros(d * n1, d * n2);
-        full_into(out.as_mut(), a_panels, rows, columns, &mut workspace, par).unwrap();
+        full_with(count, out.as_mut(), a_panels, rows, columns, &mut workspace, par).unwrap();
         compare("whole kernel", &out, &whole, epsilon);
         let mut out = Mat::<T>::zeros(d * n1, d * n1);
-        symmetric_full_into(out.as_mut(), a_panels, rows, &mut workspace, par).unwrap();
+        symmetric_full_with(count, out.as_mut(), a_panels, rows, &mut workspace, par).unwrap();
         compare("whole symmetric kernel", &out, &reference::full(a.as_ref(), sides.0, sides.0), epsilon);
 
         let mut out = Panels::<T>::zeros(n1, d);
@@ -96,7 +113,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
             }
         }
 
-        let found = drift(later, first, a_panels, z1_panels, par).unwrap();
+        let found = drift_with(count, later, first, a_panels, z1_panels, par).unwrap();
         let start = reference::full(a.as_ref(), sides.0, sides.0);
         let now = reference::full(a.as_ref(), (later, z1.as_ref()), (later, z1.as_ref()));
         let row = |j: usize| (0..z1.ncols()).map(|c| z1[(j, c)].to_f64()).collect::<Vec<_>>();
