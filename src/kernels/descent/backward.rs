@@ -188,17 +188,21 @@ impl<T: Real> Blocks<'_, T> {
                 [&**w, first, second, average].map(|m| if m.is_empty() { std::ptr::null() } else { m.as_ptr().cast() });
         }
         let mut bits = [[0u64; PANEL]; MOST_BLOCKS];
-        assert!(self.blocks.len() <= MOST_BLOCKS);
         for samples in 0..z.blocks() {
             let rows = z.rows_in(samples);
             let last = samples + 1 == z.blocks();
             let part = Part { first: samples == 0, scale: if last { scale::<T>(a.rows()) } else { T::ONE } };
-            // All words of a sample at once: far apart as the samples' rows are, each line of them is fetched once.
-            let first_row = samples * PANEL;
-            for (j, row) in patterns.words()[first_row * words..].chunks_exact(words).take(rows).enumerate() {
-                for (bits, word) in bits.iter_mut().zip(&row[self.blocks.clone()]) {
-                    bits[j] = *word;
-                }
+            let chunk = &patterns.words()[samples * PANEL * words..][..rows * words];
+            match self.blocks.len() {
+                1 => words_of::<1>(&mut bits, chunk, words, self.blocks.start),
+                2 => words_of::<2>(&mut bits, chunk, words, self.blocks.start),
+                3 => words_of::<3>(&mut bits, chunk, words, self.blocks.start),
+                4 => words_of::<4>(&mut bits, chunk, words, self.blocks.start),
+                5 => words_of::<5>(&mut bits, chunk, words, self.blocks.start),
+                6 => words_of::<6>(&mut bits, chunk, words, self.blocks.start),
+                7 => words_of::<7>(&mut bits, chunk, words, self.blocks.start),
+                8 => words_of::<8>(&mut bits, chunk, words, self.blocks.start),
+                _ => unreachable!("a task has no more blocks"),
             }
             for (n, block) in self.blocks.clone().enumerate() {
                 let signs = a.block(block);
@@ -261,6 +265,17 @@ impl<T: Real> Blocks<'_, T> {
             && let Some((numbers, w, state)) = self.update
         {
             numbers.apply(s, w, self.gradient, state);
+        }
+    }
+}
+
+/// Words `first .. first + B` of every row of at most 64 rows of `words` words: all of a row at once, because rows lie far apart, so
+/// that the line they are on is fetched once.
+#[inline(always)]
+fn words_of<const B: usize>(bits: &mut [[u64; PANEL]; MOST_BLOCKS], rows: &[u64], words: usize, first: usize) {
+    for (j, row) in rows.chunks_exact(words).enumerate().take(PANEL) {
+        for (n, word) in row[first..first + B].iter().enumerate() {
+            bits[n][j] = *word;
         }
     }
 }

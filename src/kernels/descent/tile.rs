@@ -87,8 +87,9 @@ pub(in crate::kernels) const MOST_BLOCKS: usize = 8;
 
 /// How many neighbouring blocks of 64 rows one task takes, so that what it streams past them (64 rows of `columns` columns per
 /// chunk) is fetched from beyond the second-level cache once for all of them: as many as keep a quarter of a megabyte of their
-/// own there, at most [`MOST_BLOCKS`], and few enough that every worker has at least four tasks.
+/// own there, at most [`MOST_BLOCKS`], and few enough that each of several workers has at least four tasks.
 pub(in crate::kernels) fn blocks_per_task<T>(blocks: usize, columns: usize, workers: usize) -> usize {
     let fit = (256 << 10) / (columns.max(1) * PANEL * size_of::<T>());
-    fit.min(MOST_BLOCKS).min(blocks / (4 * workers)).max(1)
+    let fair = if workers == 1 { blocks } else { blocks / (4 * workers) };
+    fit.min(MOST_BLOCKS).min(fair).max(1)
 }
