@@ -1,19 +1,22 @@
-//! One gradient-descent step, forward and backward: plain loops, matrix products of `faer`, and the fused kernels at every level.
+//! One gradient-descent step, forward and backward: plain loops, matrix products of `faer` and of `gemm`, and the fused kernels at
+//! every level.
 //!
-//! The answers of the three are compared before anything is timed. `naive` and `faer` know no level; they stand in each group so
-//! that a group can be read alone. All run on one thread, into memory that has been touched.
+//! The answers of all are compared before anything is timed. `naive`, `faer-unfused` and `gemm-unfused` know no level; they stand in
+//! each group so that a group can be read alone. All run on one thread, into memory that has been touched.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+use gemm::{Parallelism, gemm};
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::descent::{self, Layers, Optimizer, Rule, Workspace, forward_with, gradient_with, update_with};
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::Level;
 
-/// Samples, inputs, neurons, outputs.
-const SHAPES: [(usize, usize, usize, usize); 4] =
-    [(256, 3, 1024, 2), (256, 25, 1024, 24), (512, 94, 512, 93), (512, 188, 512, 93)];
+/// Samples, inputs, neurons, outputs. The last is the one that the speed of the step is stated for, left out where the benchmark
+/// only tests itself.
+const SHAPES: [(usize, usize, usize, usize); 5] =
+    [(256, 3, 1024, 2), (256, 25, 1024, 24), (512, 94, 512, 93), (512, 188, 512, 93), (8192, 25, 4096, 24)];
 /// Small enough that the weights stay what they are however often a step is repeated.
 const RATE: f64 = 1e-12;
 
@@ -48,8 +51,43 @@ fn naive(p: &Problem) -> Mat<f64> {
     descent::reference::gradient(e.as_ref(), &patterns, p.a.as_ref(), p.z.as_ref())
 }
 
+/// Whose matrix products.
+#[derive(Clone, Copy)]
+enum Library {
+    Faer,
+    Gemm,
+}
+
+impl Library {
+    /// `out = scale left right`, on one thread.
+    fn multiply(self, out: MatMut<'_, f32>, left: MatRef<'_, f32>, right: MatRef<'_, f32>, scale: f32) {
+        match self {
+            Library::Faer => matmul(out, Accum::Replace, left, right, scale, Par::Seq),
+            Library::Gemm => {
+                assert!((out.nrows(), out.ncols(), left.ncols()) == (left.nrows(), right.ncols(), right.nrows()));
+                let (m, n, k) = (out.nrows(), out.ncols(), left.ncols());
+                let (out_at, column, row) = (out.as_ptr_mut(), out.col_stride(), out.row_stride());
+                // SAFETY: pointers and strides are those of matrices whose shapes were just compared.
+                unsafe {
+                    let left = (left.as_ptr(), left.col_stride(), left.row_stride());
+                    let right = (right.as_ptr(), right.col_stride(), right.row_stride());
+                    let (no, one_thread) = (false, Parallelism::None);
+                    let (left_at, left_column, left_row) = left;
+                    let (right_at, right_column, right_row) = right;
+                    #[rustfmt::skip]
+                    gemm(
+                        m, n, k, out_at, column, row, no, left_at, left_column, left_row,
+                        right_at, right_column, right_row, 0.0, scale, no, no, no, one_thread,
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// The step by matrix products, with the N x m matrices that it needs.
 struct Unfused {
+    library: Library,
     pre_activations: Mat<f32>,
     back: Mat<f32>,
     outputs: Mat<f32>,
@@ -57,9 +95,10 @@ struct Unfused {
 }
 
 impl Unfused {
-    fn new(p: &Problem) -> Self {
+    fn new(library: Library, p: &Problem) -> Self {
         let (n, m) = (p.z.nrows(), p.w.nrows());
         Self {
+            library,
             pre_activations: Mat::zeros(n, m),
             back: Mat::zeros(n, m),
             outputs: Mat::zeros(n, p.a.ncols()),
@@ -69,8 +108,8 @@ impl Unfused {
 
     fn step(&mut self, p: &Problem, w: &mut Mat<f32>) {
         let scale = 1.0 / (p.w.nrows() as f32).sqrt();
-        let Self { pre_activations, back, outputs, gradient } = self;
-        matmul(pre_activations.as_mut(), Accum::Replace, &p.z, w.transpose(), 1.0, Par::Seq);
+        let Self { library, pre_activations, back, outputs, gradient } = self;
+        library.multiply(pre_activations.as_mut(), p.z.as_ref(), w.transpose(), 1.0);
         for column in pre_activations.col_iter_mut() {
             for x in column.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut() {
                 *x = if *x >= 0.0 { *x } else { -1.0 };
@@ -84,9 +123,9 @@ impl Unfused {
                 *to = from.max(0.0);
             }
         }
-        matmul(outputs.as_mut(), Accum::Replace, &back, &p.a, scale, Par::Seq);
+        library.multiply(outputs.as_mut(), back.as_ref(), p.a.as_ref(), scale);
         *outputs -= &p.y;
-        matmul(back.as_mut(), Accum::Replace, &outputs, p.a.transpose(), scale, Par::Seq);
+        library.multiply(back.as_mut(), outputs.as_ref(), p.a.transpose(), scale);
         for (to, from) in back.col_iter_mut().zip(pre_activations.col_iter()) {
             let to = to.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut();
             let from = from.try_as_col_major().expect("columns are contiguous").as_slice();
@@ -94,7 +133,7 @@ impl Unfused {
                 *to = if from >= 0.0 { *to } else { 0.0 };
             }
         }
-        matmul(gradient.as_mut(), Accum::Replace, back.transpose(), &p.z, 1.0, Par::Seq);
+        library.multiply(gradient.as_mut(), back.transpose(), p.z.as_ref(), 1.0);
         for (w, g) in w.col_iter_mut().zip(gradient.col_iter()) {
             let w = w.try_as_col_major_mut().expect("columns are contiguous").as_slice_mut();
             let g = g.try_as_col_major().expect("columns are contiguous").as_slice();
@@ -167,13 +206,18 @@ fn check(name: &str, found: impl Fn(usize, usize) -> f32, expected: &Mat<f64>) {
 }
 
 fn steps(criterion: &mut Criterion) {
-    for shape in SHAPES {
+    // `cargo bench` says so; without it every function runs once.
+    let timed = std::env::args().any(|a| a == "--bench");
+    for shape in SHAPES.into_iter().filter(|s| timed || s.0 < 1024) {
         let problem = Problem::new(shape);
         let expected = naive(&problem);
-        let mut unfused = Unfused::new(&problem);
         let mut w = problem.w.clone();
-        unfused.step(&problem, &mut w);
-        check("faer", |r, k| unfused.gradient[(r, k)], &expected);
+        let mut unfused = [Library::Faer, Library::Gemm].map(|library| Unfused::new(library, &problem));
+        for (name, unfused) in ["faer", "gemm"].into_iter().zip(&mut unfused) {
+            unfused.step(&problem, &mut w);
+            check(name, |r, k| unfused.gradient[(r, k)], &expected);
+        }
+        let [by_faer, by_gemm] = &mut unfused;
         let (n, inputs, m, d) = shape;
         for level in Level::available() {
             let mut fused = Fused::new(level, &problem);
@@ -182,7 +226,8 @@ fn steps(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("descent/{level}/N{n}-D{inputs}-m{m}-d{d}"));
             group.sample_size(10).throughput(Throughput::Elements((4 * n * m * (inputs + d)) as u64));
             group.bench_function("naive", |b| b.iter(|| naive(&problem)));
-            group.bench_function("faer", |b| b.iter(|| unfused.step(&problem, &mut w)));
+            group.bench_function("faer-unfused", |b| b.iter(|| by_faer.step(&problem, &mut w)));
+            group.bench_function("gemm-unfused", |b| b.iter(|| by_gemm.step(&problem, &mut w)));
             group.bench_function("fused", |b| b.iter(|| fused.step()));
             group.finish();
         }

@@ -1,6 +1,6 @@
 //! Forward pass: outputs and activation bits of a batch.
 
-use super::tile::{Part, RowTile, blocks_per_task, cover};
+use super::tile::{MOST_BLOCKS, Part, RowTile, blocks_at_once, blocks_per_task, cover, write_words};
 use super::{Layers, Workspace, check_buffers, scale};
 use crate::Result;
 use crate::kernels::outer::{Broadcast, accumulate};
@@ -105,63 +105,68 @@ impl<T: Real> Blocks<'_, T> {
         if words == 0 {
             self.outputs.fill(Lane64([T::ZERO; PANEL]));
         }
-        for block in 0..words {
-            let neurons = self.w.rows_in(block);
-            let (w, a) = (self.w.block(block), self.a.block(block));
-            let part =
-                Part { first: block == 0, scale: if block + 1 == words { scale::<T>(self.w.rows()) } else { T::ONE } };
+        let (mut bits, line) = ([[0u64; PANEL]; MOST_BLOCKS], blocks_at_once::<T>(inputs));
+        for first in (0..words).step_by(line) {
+            let blocks = first..(first + line).min(words);
             for sample in 0..self.count {
                 let z = &self.z[sample * inputs..][..inputs];
                 let outputs = &mut self.outputs[sample * width..][..width];
-                let mut bits = [0u64; PANEL];
-                for first_lane in (0..PANEL).step_by(group) {
-                    // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has
-                    // room for 64 neurons, and A and U have `width` columns; lanes first_lane .. first_lane + group exist
-                    // in each.
-                    unsafe {
-                        let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
-                        if FEW > 0 {
-                            let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
-                            let fold = Fold::<T, S, V, FEW> {
+                for block in blocks.clone() {
+                    let neurons = self.w.rows_in(block);
+                    let (w, a) = (self.w.block(block), self.a.block(block));
+                    let last = block + 1 == words;
+                    let part = Part { first: block == 0, scale: if last { scale::<T>(self.w.rows()) } else { T::ONE } };
+                    let bits = &mut bits[block - first];
+                    *bits = [0; PANEL];
+                    for first_lane in (0..PANEL).step_by(group) {
+                        // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has
+                        // room for 64 neurons, and A and U have `width` columns; lanes first_lane .. first_lane + group exist
+                        // in each.
+                        unsafe {
+                            let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
+                            if FEW > 0 {
+                                let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
+                                let fold = Fold::<T, S, V, FEW> {
+                                    s,
+                                    inputs,
+                                    w: w.as_ptr().cast(),
+                                    z: z.as_ptr().cast::<T>().add(first_lane),
+                                    a: a.as_ptr().cast(),
+                                    bits,
+                                    first_lane,
+                                    sums: &mut sums,
+                                };
+                                cover::<R>(neurons, fold);
+                                part.add(s, u, &sums);
+                                continue;
+                            }
+                            let activate = Activate::<T, S, V> {
                                 s,
                                 inputs,
                                 w: w.as_ptr().cast(),
                                 z: z.as_ptr().cast::<T>().add(first_lane),
-                                a: a.as_ptr().cast(),
-                                bits: &mut bits,
+                                p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
+                                bits,
                                 first_lane,
-                                sums: &mut sums,
                             };
-                            cover::<R>(neurons, fold);
-                            part.add(s, u, &sums);
-                            continue;
+                            cover::<R>(neurons, activate);
+                            let collect = Collect::<T, S, V> {
+                                s,
+                                neurons,
+                                part,
+                                a: a.as_ptr().cast(),
+                                p: self.chunk.as_ptr().cast::<T>().add(first_lane),
+                                u,
+                            };
+                            cover::<R>(width, collect);
                         }
-                        let activate = Activate::<T, S, V> {
-                            s,
-                            inputs,
-                            w: w.as_ptr().cast(),
-                            z: z.as_ptr().cast::<T>().add(first_lane),
-                            p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
-                            bits: &mut bits,
-                            first_lane,
-                        };
-                        cover::<R>(neurons, activate);
-                        let collect = Collect::<T, S, V> {
-                            s,
-                            neurons,
-                            part,
-                            a: a.as_ptr().cast(),
-                            p: self.chunk.as_ptr().cast::<T>().add(first_lane),
-                            u,
-                        };
-                        cover::<R>(width, collect);
+                    }
+                    if self.patterns.is_some() {
+                        s.transpose_bits(bits);
                     }
                 }
                 if let Some(patterns) = self.patterns.as_deref_mut() {
-                    s.transpose_bits(&mut bits);
-                    for (row, bits) in patterns[sample * PANEL * words..].chunks_exact_mut(words).zip(bits) {
-                        row[block] = bits;
-                    }
+                    write_words(&mut patterns[sample * PANEL * words..], words, first, &bits[..blocks.len()]);
                 }
             }
         }

@@ -13,7 +13,12 @@
 //!
 //! All matrices are [`Panels`]: W is m x D and A is m x d with 64 neurons to a block, Z is N x D, U and E are N x d with 64
 //! samples to a block. Both passes run in parallel over their outer loop and add nothing across tasks. E is formed by the
-//! caller between the passes, so any loss whose derivative by the output is cheap fits.
+//! caller between the passes, so any loss whose derivative by the output is cheap fits, and so do weights of the samples, which
+//! multiply the rows of E.
+//!
+//! No sum runs across lanes or workers, and every sum over neurons or samples is cut into the same parts of 64, each summed on its
+//! own and added as a whole. So results are the same bits for every number of workers and at AVX2 as at AVX-512, and a sum over
+//! 16,384 neurons in f32 loses no more than one over some hundred: accumulating in f64 would gain nothing worth its cost.
 
 mod backward;
 mod forward;

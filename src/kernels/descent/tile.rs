@@ -85,6 +85,23 @@ impl<T: Real> Part<T> {
 /// The most blocks of 64 rows that one task takes: their pattern words are one line of the cache.
 pub(in crate::kernels) const MOST_BLOCKS: usize = 8;
 
+/// How many blocks of 64 neurons a block of samples passes before their pattern words are written: a line of them, where as many
+/// weights of `inputs` columns stay in the first-level cache, because rows of words lie far apart; with more inputs the arithmetic
+/// between two words outweighs writing them.
+pub(in crate::kernels) fn blocks_at_once<T>(inputs: usize) -> usize {
+    if MOST_BLOCKS * inputs * PANEL * size_of::<T>() <= 16 << 10 { MOST_BLOCKS } else { 1 }
+}
+
+/// Writes words `first ..` of at most 64 rows of `words` words from `bits`, in each of them one bit pattern per row.
+#[inline(always)]
+pub(in crate::kernels) fn write_words(rows: &mut [u64], words: usize, first: usize, bits: &[[u64; PANEL]]) {
+    let rows = rows.chunks_exact_mut(words).take(PANEL).enumerate();
+    match bits {
+        [bits] => rows.for_each(|(j, row)| row[first] = bits[j]),
+        _ => rows.for_each(|(j, row)| row[first..].iter_mut().zip(bits).for_each(|(word, bits)| *word = bits[j])),
+    }
+}
+
 /// How many neighbouring blocks of 64 rows one task takes, so that what it streams past them (64 rows of `columns` columns per
 /// chunk) is fetched from beyond the second-level cache once for all of them: as many as keep a quarter of a megabyte of their
 /// own there, at most [`MOST_BLOCKS`], and few enough that each of several workers has at least four tasks.

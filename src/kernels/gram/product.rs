@@ -42,7 +42,7 @@ pub struct KernelProduct<T> {
 pub struct ProductWorkspace<T> {
     /// v in blocks of 64 rows, each column 64 consecutive values.
     vectors: Vec<Lane64<T>>,
-    /// The product in the same layout.
+    /// The product in the same layout, each column followed by what its roundings have lost.
     sums: Vec<Lane64<T>>,
     tiles: Vec<Tiles<T>>,
 }
@@ -66,7 +66,7 @@ impl<T: Real> ProductWorkspace<T> {
     fn load(&mut self, v: MatRef<'_, T>, blocks: usize) -> Result<()> {
         let columns = v.ncols();
         zeros(&mut self.vectors, "the vectors", v.nrows().div_ceil(PANEL), columns)?;
-        zeros(&mut self.sums, "the product", blocks, columns)?;
+        zeros(&mut self.sums, "the product", blocks, 2 * columns)?;
         let vectors = Disjoint::new(&mut self.vectors);
         for_each_task(v.nrows().div_ceil(PANEL), &mut self.tiles, |_, block| {
             // SAFETY: each task takes its own block.
@@ -79,6 +79,12 @@ impl<T: Real> ProductWorkspace<T> {
             }
         });
         Ok(())
+    }
+
+    /// Entry `lane` of a finished column. A sum beyond the type has lost nothing that could be told.
+    fn sum(&self, column: usize, lane: usize) -> T {
+        let [sum, lost] = [0, 1].map(|part| self.sums[2 * column + part].0[lane]);
+        if sum.finite() { sum + lost } else { sum }
     }
 }
 
@@ -149,8 +155,8 @@ impl<T: Real> KernelProduct<T> {
                 let (i, j) = (rounds.range(p), rounds.range(q));
                 // SAFETY: within a round no group is in two pairs, and the rounds before are over for these two.
                 let (left_sums, right_sums) = unsafe {
-                    let left = sums.piece(i.start * columns, i.len() * columns);
-                    (left, (p != q).then(|| sums.piece(j.start * columns, j.len() * columns)))
+                    let left = sums.piece(i.start * 2 * columns, i.len() * 2 * columns);
+                    (left, (p != q).then(|| sums.piece(j.start * 2 * columns, j.len() * 2 * columns)))
                 };
                 let pair = Pair { samples, vectors, columns, i, j, left_sums, right_sums };
                 pair.run(self.level, tiles);
@@ -161,7 +167,7 @@ impl<T: Real> KernelProduct<T> {
         });
         for i in 0..self.nrows() {
             for c in 0..columns {
-                out[(i, c)] = workspace.sums[i / PANEL * columns + c].0[i % PANEL];
+                out[(i, c)] = workspace.sum(i / PANEL * columns + c, i % PANEL);
             }
         }
         Ok(())
@@ -195,13 +201,13 @@ impl<T: Real> KernelProduct<T> {
                 let first = blocks.start + task * STRIP;
                 let i = first..blocks.end.min(first + STRIP);
                 // SAFETY: each task takes the sums of its own blocks.
-                let sums = unsafe { sums.piece(task * STRIP * columns, i.len() * columns) };
+                let sums = unsafe { sums.piece(task * STRIP * 2 * columns, i.len() * 2 * columns) };
                 for j in 0..right.blocks() {
                     let (v, block) = (&vectors[j * columns..(j + 1) * columns], right.block(j));
                     for i in i.clone() {
                         let diagonal = self.right.is_none() && i == j;
                         tiles.compute(self.level, left.block(i), block, diagonal, false);
-                        let sums = &mut sums[(i - first) * columns..(i - first + 1) * columns];
+                        let sums = &mut sums[(i - first) * 2 * columns..][..2 * columns];
                         self.level.run(Add { rows: &tiles.direct[..block.count], v, sums });
                     }
                 }
@@ -210,7 +216,7 @@ impl<T: Real> KernelProduct<T> {
         for (i, row) in rows.enumerate() {
             let block = row / PANEL - blocks.start;
             for c in 0..columns {
-                out[(i, c)] = workspace.sums[block * columns + c].0[row % PANEL];
+                out[(i, c)] = workspace.sum(block * columns + c, row % PANEL);
             }
         }
         Ok(())
@@ -289,6 +295,7 @@ impl<T: Real> Pair<'_, T> {
     fn run(self, level: Level, tiles: &mut Tiles<T>) {
         let Self { samples, vectors, columns, i, j, left_sums, mut right_sums } = self;
         let of = |block: usize| block * columns..(block + 1) * columns;
+        let sums_of = |block: usize| block * 2 * columns..(block + 1) * 2 * columns;
         for i_corner in i.clone().step_by(CORNER) {
             for j_corner in j.clone().step_by(CORNER) {
                 for j_block in j_corner..j.end.min(j_corner + CORNER) {
@@ -299,11 +306,11 @@ impl<T: Real> Pair<'_, T> {
                         let diagonal = i_block == j_block;
                         let (left, right) = (samples.block(i_block), samples.block(j_block));
                         tiles.compute(level, left, right, diagonal, !diagonal);
-                        let (v, sums) = (&vectors[of(j_block)], &mut left_sums[of(i_block - i.start)]);
+                        let (v, sums) = (&vectors[of(j_block)], &mut left_sums[sums_of(i_block - i.start)]);
                         level.run(Add { rows: &tiles.direct[..right.count], v, sums });
                         if !diagonal {
                             let sums = right_sums.as_deref_mut().unwrap_or(&mut *left_sums);
-                            let (v, sums) = (&vectors[of(i_block)], &mut sums[of(j_block - j.start)]);
+                            let (v, sums) = (&vectors[of(i_block)], &mut sums[sums_of(j_block - j.start)]);
                             level.run(Add { rows: &tiles.turned[..left.count], v, sums });
                         }
                     }
@@ -330,8 +337,9 @@ impl<T: Real> Tiles<T> {
     }
 }
 
-/// `sums[c][lanes] += sum_k v[c][k] rows[k][lanes]`: the terms of one tile are added up first, which keeps the rounding error of
-/// long sums small.
+/// `sums[c][lanes] += sum_k v[c][k] rows[k][lanes]`: the terms of one tile are added up first, and what is lost in adding them to
+/// those of the other tiles is kept beside (Knuth's sum of two numbers with its error). So the error does not grow with the number
+/// of samples.
 struct Add<'a, T> {
     rows: &'a [Lane64<T>],
     v: &'a [Lane64<T>],
@@ -352,7 +360,7 @@ impl<T: Real> Add<'_, T> {
     #[inline(always)]
     fn cover<S: Lanes, const V: usize>(mut self, s: S) {
         let group = V * T::lanes::<S>();
-        assert!(self.v.len() == self.sums.len() && self.rows.len() <= PANEL && PANEL.is_multiple_of(group));
+        assert!(2 * self.v.len() == self.sums.len() && self.rows.len() <= PANEL && PANEL.is_multiple_of(group));
         for lane in (0..PANEL).step_by(group) {
             let mut c = 0;
             while c < self.v.len() {
@@ -383,8 +391,14 @@ impl<T: Real> Add<'_, T> {
             accumulate(s, self.rows.len(), Broadcast { start: b, row: PANEL, step: 1 }, x, &mut acc);
             for r in 0..R {
                 for q in 0..V {
-                    let sum = self.sums.as_mut_ptr().add(c + r).cast::<T>().add(lane + q * T::lanes::<S>());
-                    T::vstore(s, sum, T::vadd(s, T::vload(s, sum), acc[r][q]));
+                    let sum = self.sums.as_mut_ptr().add(2 * (c + r)).cast::<T>().add(lane + q * T::lanes::<S>());
+                    let lost = sum.add(PANEL);
+                    let (a, b) = (T::vload(s, sum), acc[r][q]);
+                    let total = T::vadd(s, a, b);
+                    let of_b = T::vsub(s, total, a);
+                    let error = T::vadd(s, T::vsub(s, a, T::vsub(s, total, of_b)), T::vsub(s, b, of_b));
+                    T::vstore(s, sum, total);
+                    T::vstore(s, lost, T::vadd(s, T::vload(s, lost), error));
                 }
             }
         }

@@ -424,6 +424,26 @@ fn products_agree_with_the_reference_and_do_not_depend_on_the_workers() {
 }
 
 #[test]
+fn long_products_are_as_exact_as_short_ones() {
+    let (n, rows) = (60_000, 900..910);
+    let z = convert::<f32>(values(n, 3, 5).as_ref());
+    let v = Mat::<f32>::from_fn(n, 1, |_, _| 1.0);
+    let some = z.as_ref().subrows(rows.start, rows.len());
+    let k = reference::cross_gram(some, z.as_ref());
+    for level in Level::available() {
+        let product = KernelProduct::symmetric(level, z.as_ref()).unwrap();
+        let mut found = Mat::<f32>::zeros(rows.len(), 1);
+        let mut workspace = ProductWorkspace::new(Par::Seq);
+        product.apply_rows_into(found.as_mut(), v.as_ref(), rows.clone(), &mut workspace).unwrap();
+        for i in 0..rows.len() {
+            let expected: f64 = (0..n).map(|j| k[(i, j)]).sum();
+            let error = (f64::from(found[(i, 0)]) / expected - 1.0).abs();
+            assert!(error < 2e-7, "row {i} at {level}: {error:e}");
+        }
+    }
+}
+
+#[test]
 fn products_refuse_what_does_not_fit() {
     let z = samples::<f64>(9, 3);
     let product = KernelProduct::symmetric(Level::current(), z.as_ref()).unwrap();

@@ -10,7 +10,7 @@ use faer::Par;
 
 use super::ActivationPatterns;
 use crate::Result;
-use crate::kernels::descent::tile::{RowTile, blocks_per_task, cover};
+use crate::kernels::descent::tile::{MOST_BLOCKS, RowTile, blocks_at_once, blocks_per_task, cover, write_words};
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task, workers};
 use crate::simd::{Kernel, Lanes, Level, Real};
@@ -76,24 +76,27 @@ impl<T: Real> Blocks<'_, T> {
         let (inputs, words) = (self.w.columns(), self.w.blocks());
         let group = V * T::lanes::<S>();
         assert!(self.z.len() == self.count * inputs && PANEL.is_multiple_of(group));
-        for block in 0..words {
-            let (neurons, w) = (self.w.rows_in(block), self.w.block(block));
+        let (mut bits, line) = ([[0u64; PANEL]; MOST_BLOCKS], blocks_at_once::<T>(inputs));
+        for first in (0..words).step_by(line) {
+            let blocks = first..(first + line).min(words);
             for sample in 0..self.count {
                 let z = &self.z[sample * inputs..][..inputs];
-                let mut bits = [0u64; PANEL];
-                for first_lane in (0..PANEL).step_by(group) {
-                    // SAFETY: W has `inputs` columns of 64 neurons in this block and z as many of 64 samples, and lanes
-                    // first_lane .. first_lane + group exist, as the group divides 64.
-                    unsafe {
-                        let z = z.as_ptr().cast::<T>().add(first_lane);
-                        let w = w.as_ptr().cast();
-                        cover::<R>(neurons, Signs::<T, S, V> { s, inputs, w, z, bits: &mut bits, first_lane });
+                for block in blocks.clone() {
+                    let (neurons, w) = (self.w.rows_in(block), self.w.block(block));
+                    let bits = &mut bits[block - first];
+                    *bits = [0; PANEL];
+                    for first_lane in (0..PANEL).step_by(group) {
+                        // SAFETY: W has `inputs` columns of 64 neurons in this block and z as many of 64 samples, and lanes
+                        // first_lane .. first_lane + group exist, as the group divides 64.
+                        unsafe {
+                            let z = z.as_ptr().cast::<T>().add(first_lane);
+                            let w = w.as_ptr().cast();
+                            cover::<R>(neurons, Signs::<T, S, V> { s, inputs, w, z, bits, first_lane });
+                        }
                     }
+                    s.transpose_bits(bits);
                 }
-                s.transpose_bits(&mut bits);
-                for (row, bits) in self.patterns[sample * PANEL * words..].chunks_exact_mut(words).zip(bits) {
-                    row[block] = bits;
-                }
+                write_words(&mut self.patterns[sample * PANEL * words..], words, first, &bits[..blocks.len()]);
             }
         }
     }
