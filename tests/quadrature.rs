@@ -1,8 +1,10 @@
-//! Whether the error bars of the stochastic Lanczos quadrature hold, on a kernel large enough for them to matter: minutes of work,
-//! asked for by
+//! The stochastic Lanczos quadrature on kernels large enough for it to matter: whether its error bars hold, and what time and memory
+//! it takes where no exact spectrum can be had. Minutes of work, asked for by name:
 //!
 //! ```text
-//! cargo test --release --test quadrature -- --ignored --nocapture
+//! cargo test --release --test quadrature -- --ignored --nocapture bars
+//! cargo test --release --test quadrature -- --ignored --nocapture exact_spectrum
+//! cargo test --release --test quadrature -- --ignored --nocapture gigabyte
 //! ```
 
 use faer::{Mat, Par};
@@ -14,26 +16,28 @@ use ntk_score::score::quadrature::{Estimate, Quadrature};
 use ntk_score::score::regression::{RegressionSettings, regression_set};
 use ntk_score::score::spectrum::Spectrum;
 
+/// Samples on which the bars are tried.
 const N: usize = 4096;
 const SEEDS: u64 = 100;
 
 /// Samples of diffused data, as score regression has them: dimension d and time.
-fn samples(mixture: &GaussianMixture) -> Mat<f64> {
+fn samples(mixture: &GaussianMixture, n: usize) -> Mat<f64> {
     let process = ForwardProcess::new(Schedule::Constant { g: 1.0 }, 0.05, 3.0).unwrap();
     let settings = RegressionSettings { draws: 1, localisation: None };
-    regression_set::<f64>(&process, mixture.sample(N, 5).as_ref(), &settings, 6).unwrap().inputs
+    regression_set::<f64>(&process, mixture.sample(n, 5).as_ref(), &settings, 6).unwrap().inputs
+}
+
+/// Six components in eight dimensions, at places that look random.
+fn scattered() -> GaussianMixture {
+    let place = |c: usize, k: usize| f64::from(((8 * c + k) as u32).wrapping_mul(2_654_435_761)) / 2f64.powi(31) - 1.0;
+    GaussianMixture::new(&[1.0; 6], Mat::from_fn(6, 8, place).as_ref(), &[0.3; 6]).unwrap()
 }
 
 #[test]
 #[ignore = "takes minutes: 100 estimates and an exact spectrum of 4096 samples"]
 fn every_quantity_is_within_its_bar_in_95_of_100_seeds_and_bars_are_below_2_percent() {
-    // Six components in eight dimensions, at places that look random.
-    let means = Mat::from_fn(6, 8, |c, k| {
-        f64::from((c as u32 * 8 + k as u32).wrapping_mul(2_654_435_761)) / 2f64.powi(31) - 1.0
-    });
-    let scattered = GaussianMixture::new(&[1.0; 6], means.as_ref(), &[0.3; 6]).unwrap();
-    for mixture in [GaussianMixture::spiral(), scattered] {
-        let z = samples(&mixture);
+    for mixture in [GaussianMixture::spiral(), scattered()] {
+        let z = samples(&mixture, N);
         println!("{N} samples of {} columns", z.ncols());
         check(&z);
     }
@@ -82,4 +86,45 @@ fn check(z: &Mat<f64>) {
     }
     assert!(covered.iter().all(|&c| c >= 95), "{covered:?}");
     assert!(widest.iter().all(|&w| w < 0.02), "{widest:?}");
+}
+
+/// The most memory this process has held so far, in MB, where the system tells.
+fn peak_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn exact_spectrum_of_8192_samples() {
+    let z = samples(&scattered(), 8192);
+    let start = std::time::Instant::now();
+    let spectrum = Spectrum::of_gram(gram(z.as_ref(), Par::rayon(0)).unwrap().as_ref()).unwrap();
+    println!("exact, N = 8192: {:.0} s, peak {:?} MB", start.elapsed().as_secs_f64(), peak_mb());
+    let diagonal: f64 = (0..8192).map(|i| (0..9).map(|k| 0.5 * z[(i, k)].powi(2)).sum::<f64>()).sum();
+    assert!((spectrum.trace() / (diagonal / 8192.0) - 1.0).abs() < 1e-10);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn quadrature_of_100000_samples_stays_below_a_gigabyte() {
+    let single = {
+        let z = samples(&scattered(), 100_000);
+        Mat::from_fn(z.nrows(), z.ncols(), |i, k| z[(i, k)] as f32)
+    };
+    let start = std::time::Instant::now();
+    let mut operator = MatrixFree::new(single.as_ref(), Par::rayon(0)).unwrap();
+    let estimate = Quadrature { par: Par::rayon(0), ..Quadrature::default() }.run(&mut operator).unwrap();
+    println!("quadrature, N = 100,000: {:.0} s, peak {:?} MB", start.elapsed().as_secs_f64(), peak_mb());
+    for share in [1e-1, 1e-2, 1e-3, 1e-4] {
+        let found = estimate.truncated_sum(share * estimate.locked()[0]);
+        println!(
+            "sum of min(lambda, {share:e} largest): {:.4e} +- {:.2} %",
+            found.value,
+            100.0 * found.error / found.value
+        );
+        assert!(found.error < 0.02 * found.value, "{found:?}");
+    }
+    assert!(peak_mb().is_none_or(|mb| mb < 1024.0), "{:?} MB", peak_mb());
 }
