@@ -188,10 +188,16 @@ impl<T: Real> Trainer<T> {
             self.optimizer.restart(self.good.1.as_ref());
             return Err(Error::Diverged { iteration: self.steps });
         }
-        self.good.0.lanes_mut().copy_from_slice(self.network.w.lanes());
-        if let (Some(good), Some(average)) = (&mut self.good.1, self.optimizer.average()) {
-            good.lanes_mut().copy_from_slice(average.lanes());
-        }
+        let (good, good_average) = (&mut self.good.0, &mut self.good.1);
+        let (w, average) = (&self.network.w, self.optimizer.average());
+        rayon::join(
+            || good.lanes_mut().copy_from_slice(w.lanes()),
+            || {
+                if let (Some(good), Some(average)) = (good_average, average) {
+                    good.lanes_mut().copy_from_slice(average.lanes());
+                }
+            },
+        );
         let Network { w, a } = &mut self.network;
         let numbers = (rate, decay);
         let (optimizer, workspaces) = (&mut self.optimizer, &mut self.workspaces);
