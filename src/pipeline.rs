@@ -196,6 +196,8 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: &mut dyn FnMut(&Progr
     memory::check("the network", network)?;
     let rows = table.rows() as u128 * inputs * size_of::<f32>() as u128;
     memory::check("the coded table", if settings.preset == Preset::Paper { 6 * rows } else { rows })?;
+    // Noisy and clean values, inputs and outputs of each row of a batch.
+    memory::check("a batch", settings.batch as u128 * (8 * inputs + 64) * size_of::<f32>() as u128)?;
     match settings.preset {
         Preset::Best => {
             let (model, record, rows) = fit_best(&source, settings, started, observe)?;
@@ -488,6 +490,7 @@ pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn
     let FittedTable { codec, model, calibration, .. } = fitted;
     // Normal scores in two types, and the cells as text.
     memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
+    memory::check("the times of so many steps", settings.steps as u128 * 64)?;
     let sampler = Sampler::new(settings.method, settings.steps);
     let mut denoiser = model.batch_denoiser(settings.threads);
     let par = Par::rayon(settings.threads);

@@ -49,11 +49,11 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let test = csv::read(&args.test)?;
     let synthetic = csv::read(&args.synthetic)?;
     let json = args.json.as_ref().map(|path| pending(path)).transpose()?;
-    let plots = args.plots.as_ref().map(|folder| plot_files(folder)).transpose()?;
     let schema = Schema::infer(&train, &SchemaOptions::from(args.columns))
         .map_err(|e| Failure::new(format!("in the training table, {e}")))?;
     let options = EvaluationOptions { seed: args.seed };
     let evaluation = evaluate(&train, &test, &synthetic, &schema, &options)?;
+    let plots = args.plots.as_ref().map(|folder| plot_files(folder)).transpose()?;
     print!("{}", report(&evaluation));
     if let (Some(file), Some(path)) = (json, &args.json) {
         let text = serde_json::to_string_pretty(&evaluation);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use ntk_score::files::{csv, model};
 use ntk_score::pipeline::{self, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
-use ntk_score::table::schema::SchemaOptions;
+use ntk_score::table::schema::{ColumnKind, Schema, SchemaOptions};
 
 use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
 
@@ -130,11 +130,17 @@ pub fn run(args: FitArgs) -> Outcome {
         threads,
         ..defaults
     };
-    eprintln!("fitting {} rows x {} columns on {threads} threads", table.rows(), table.names().len());
     let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {msg}  {elapsed} (left: {eta})");
     bar.set_message("preparing the base denoiser");
     let mut training = None;
     let fitted = pipeline::fit(&table, &settings, &mut |at| {
+        if training.is_none() {
+            // Not before: nothing is fitted yet where table or settings are refused.
+            bar.suspend(|| {
+                let (rows, columns) = (table.rows(), table.names().len());
+                eprintln!("fitting {rows} rows x {columns} columns, threads: {threads}");
+            });
+        }
         let since = training.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
         let rate = at.iteration as f64 / since.max(1e-3);
         bar.set_position((at.share * 10_000.0) as u64);
@@ -143,6 +149,7 @@ pub fn run(args: FitArgs) -> Outcome {
     bar.finish_and_clear();
     let fitted = fitted?;
     finish(output, &args.out, &model::to_bytes(&fitted)?)?;
+    eprintln!("{}", columns(fitted.codec.schema()));
     let record = &fitted.record;
     let [squared, entropy] = record.losses;
     eprintln!(
@@ -156,6 +163,21 @@ pub fn run(args: FitArgs) -> Outcome {
     }
     eprintln!("wrote {}", args.out.display());
     Ok(())
+}
+
+/// What the columns were taken for.
+fn columns(schema: &Schema) -> String {
+    let named = |what: &str, wanted: fn(&ColumnKind) -> bool| {
+        let names = schema.columns.iter().filter(|c| wanted(&c.kind)).map(|c| c.name.as_str());
+        let names: Vec<&str> = names.collect();
+        (!names.is_empty()).then(|| format!("{} {what} ({})", names.len(), names.join(", ")))
+    };
+    let kinds = [
+        named("numerical", |kind| matches!(kind, ColumnKind::Numerical { .. })),
+        named("categorical", |kind| matches!(kind, ColumnKind::Categorical { .. })),
+        named("constant", |kind| matches!(kind, ColumnKind::Constant { .. })),
+    ];
+    format!("columns: {}", kinds.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 /// Says how training was stopped.

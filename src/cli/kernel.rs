@@ -95,6 +95,12 @@ fn compute<T: Real>(samples: Source, other: Option<Source>, out: &Path, par: Par
 }
 
 fn save<T: Real>(output: PendingFile, path: &Path, kernel: MatRef<'_, T>) -> Outcome {
+    if kernel.col_iter().any(|column| column.iter().any(|k| !k.finite())) {
+        let type_name = T::NAME;
+        return Err(Failure::new(format!(
+            "entries of the kernel are beyond the range of {type_name}; scale the samples down"
+        )));
+    }
     Ok(matrix::write(output, path, kernel)?)
 }
 

@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// A file that takes its name only when it is complete; dropped before, it leaves nothing behind and the old file as it was.
+///
+/// What a symbolic link points to is replaced, not the link. A device or a pipe is written to, once everything is there.
 #[derive(Debug)]
 pub struct PendingFile {
     temporary: NamedTempFile,
     path: PathBuf,
+    /// Whether `path` is no file, and so nothing that could be replaced.
+    special: bool,
 }
 
 impl PendingFile {
@@ -22,12 +26,17 @@ impl PendingFile {
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
         }
-        if path.exists() {
+        let mut path = path.to_owned();
+        if let Ok(found) = fs::metadata(&path) {
+            if !found.is_file() {
+                return Ok(Self { temporary: NamedTempFile::new()?, path, special: true });
+            }
             // A file that may not be changed is not replaced either.
-            OpenOptions::new().append(true).open(path)?;
+            OpenOptions::new().append(true).open(&path)?;
+            path = fs::canonicalize(&path)?;
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { temporary: NamedTempFile::new_in(folder)?, path: path.to_owned() })
+        Ok(Self { temporary: NamedTempFile::new_in(folder)?, path, special: false })
     }
 
     /// Writes everything through `write`, then gives the file its name.
@@ -39,6 +48,12 @@ impl PendingFile {
         write(&mut buffer)?;
         buffer.flush()?;
         drop(buffer);
+        if self.special {
+            let mut whole = self.temporary.reopen()?;
+            let mut to = OpenOptions::new().write(true).open(&self.path)?;
+            io::copy(&mut whole, &mut to)?;
+            return to.flush();
+        }
         self.temporary.as_file().sync_all()?;
         set_permissions(&self.temporary, &self.path)?;
         self.temporary.persist(&self.path).map_err(|e| e.error)?;
@@ -79,5 +94,21 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert!(PendingFile::create(&folder.path().join("none/out.txt")).is_err());
         assert!(PendingFile::create(folder.path()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices_stay_what_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["out.txt", "link.txt"].map(|name| folder.path().join(name));
+        fs::write(&path, "old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        PendingFile::create(&link).unwrap().finish(|w| w.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        let null = Path::new("/dev/null");
+        PendingFile::create(null).unwrap().finish(|w| w.write_all(b"new")).unwrap();
+        assert!(!fs::metadata(null).unwrap().is_file());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

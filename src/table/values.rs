@@ -61,7 +61,8 @@ pub(super) fn read_levels(name: &str, cells: &[String], levels: &[String]) -> Re
             }
             None => {
                 return Err(Error::Table(format!(
-                    "row {} of column '{name}' holds the unknown category '{}'; known are {}",
+                    "row {} of column '{name}' holds the unknown category '{}'; known are {}; take the \
+                     column as numerical, leave it out, or let the rows that tell the categories hold all of them",
                     row + 1,
                     cell.trim(),
                     listed(levels)
