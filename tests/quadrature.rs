@@ -34,7 +34,7 @@ fn scattered() -> GaussianMixture {
 }
 
 #[test]
-#[ignore = "takes minutes: 100 estimates and an exact spectrum of 4096 samples"]
+#[ignore = "takes minutes, and does not pass yet: in the plane, at 1e-5 of the largest eigenvalue, the widest bar is 2.7 %"]
 fn every_quantity_is_within_its_bar_in_95_of_100_seeds_and_bars_are_below_2_percent() {
     for mixture in [GaussianMixture::spiral(), scattered()] {
         let z = samples(&mixture, N);
@@ -48,8 +48,7 @@ fn check(z: &Mat<f64>) {
 
     type Quantity = (String, f64, Box<dyn Fn(&ntk_score::score::quadrature::SpectrumEstimate) -> Estimate>);
     let mut quantities: Vec<Quantity> = Vec::new();
-    // Squares of critical radii lie between these levels, unless there is hardly any noise.
-    for share in [1e-1, 1e-2, 1e-3, 1e-4] {
+    for share in [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] {
         let level = share * exact.largest();
         let wanted = exact.truncated_sum(level);
         quantities.push((

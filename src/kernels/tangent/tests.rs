@@ -310,7 +310,7 @@ fn all_active_and_all_inactive_rows() {
 /// With samples of 1 and as many neurons as a power of two, entries are counts and nothing is rounded.
 #[test]
 fn counts_are_exact() {
-    let (n, m, d) = (66, 512, 8);
+    let (n, m, d) = (130, 2048, 9);
     let mut set = Set::<f32>::random(n, m, 5, 1);
     set.z = Mat::from_fn(n, 1, |_, _| 1.0);
     set.panels = Panels::from_matrix("z", set.z.as_ref()).unwrap();
