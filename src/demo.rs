@@ -55,9 +55,9 @@ pub struct DemoReport {
     pub step: f64,
     /// Scale of the label noise, estimated.
     pub sigma: f64,
-    /// Critical radius of the stopping rule.
+    /// Critical radius of the stopping rule, in units of the function's norm.
     pub critical_radius: f64,
-    /// Iteration at which the rule stops: constant 1, noise estimated.
+    /// Iteration at which the rule stops: constant 1, noise and norm estimated.
     pub stop: u64,
     /// Iteration at which the rule stops with the constant of the theory, 2e.
     pub stop_of_theory: u64,

@@ -306,8 +306,8 @@ fn rules(report: &Report) -> String {
     let mut html = "<section>\n<h2>How far each stopping rule is from the best iteration</h2>\n<p>Error at the stop over the \
                     lowest error of any iteration: median over seeds and noise levels, the worst in brackets. Noise is low for \
                     diffusion times from 0.05 to 0.5, high from 0.5 to 3. The rules see noisy labels only. Hold-out keeps a fifth \
-                    of the samples from training; refitted, the whole set is then trained as long. Cross-validation and Stein's \
-                    estimate look at whole curves, the rule stops on the way. Beyond 2048 samples curves end where the Krylov \
+                    of the samples from training; refitted, the whole set is then trained as long. The rule with c = 1 \
+                    estimates the noise and the norm of the function that it counts against, with c = 2e the noise alone. Beyond 2048 samples curves end where the Krylov \
                     space of the labels does, after a few thousand iterations, and with them training on.</p>\n<table>\n<tr><th></th>"
         .to_owned();
     for name in RULES {

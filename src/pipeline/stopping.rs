@@ -27,7 +27,7 @@ use crate::{Error, Result};
 pub enum Stopping {
     /// The stopping rule with the constant of the theory, 2e.
     Theory,
-    /// The stopping rule with constant 1.
+    /// The stopping rule with constant 1, noise estimated on the way and the function's norm taken to be one.
     Sharp,
     /// A tenth of the rows is held out; training stops after twice as many iterations as predicted them best, and the weights of
     /// that best iteration are kept.
@@ -74,6 +74,7 @@ impl Stopping {
                 requirement,
             });
         }
+        // Not relative to the function's norm, which takes iterations beyond the stop to estimate.
         Ok(Some(StoppingRule { constant, noise: Noise::Estimated }))
     }
 }

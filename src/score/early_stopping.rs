@@ -8,7 +8,8 @@
 //! ```
 //!
 //! iterations, with `R` the complexity of [`Spectrum::complexity`], `sigma` the scale of the label noise and `c` a constant:
-//! `2e` in theory, 1 sharp in practice. Its rivals ([`steins_estimate`], [`generalised_cross_validation`], hold-out and
+//! `2e` in theory, 1 sharp in practice. The theory takes the regression function's norm in the kernel's space to be one; for a
+//! function of norm `B` everything is divided by `B`, so that what counts is `sigma / B`. Its rivals ([`steins_estimate`], [`generalised_cross_validation`], hold-out and
 //! oracle by [`Curve::lowest`]) choose the lowest point of a curve over the iterations.
 
 use crate::score::spectrum::{Spectrum, shrinkage};
@@ -22,8 +23,10 @@ pub const NEVER: u64 = 1 << 53;
 pub enum Noise {
     /// Known, in the unit of the labels.
     Known(f64),
-    /// Estimated by the fixed point of [`StoppingRule::estimate_noise`].
+    /// Estimated by the fixed point of [`StoppingRule::estimate_noise`], for a function of norm one in the kernel's space.
     Estimated,
+    /// Estimated together with the norm of the function, which it is divided by: see [`StoppingRule::estimate_relative_noise`].
+    Relative,
 }
 
 /// The stopping rule with its settings.
@@ -42,10 +45,12 @@ pub struct Stop {
     pub iterations: u64,
     /// The critical radius `eps_hat`.
     pub critical_radius: f64,
-    /// `eps_hat^2`, the order of the squared error at the stop (RWY theorem 1), in the squared unit of the labels.
+    /// `norm^2 eps_hat^2`, the order of the squared error at the stop (RWY theorem 1), in the squared unit of the labels.
     pub predicted_error: f64,
-    /// The noise scale used.
+    /// The scale of the label noise, in the unit of the labels.
     pub noise: f64,
+    /// The norm of the function that the noise was measured against: 1 unless asked for by [`Noise::Relative`].
+    pub norm: f64,
     /// The two sides of the condition around the stop, for plots.
     pub curve: Vec<Crossing>,
 }
@@ -72,8 +77,9 @@ impl StoppingRule {
     /// The constant for which RWY prove their bound, `2e`.
     pub const THEORY: f64 = 2.0 * std::f64::consts::E;
 
-    /// The rule with constant 1 and estimated noise: on mixtures within 1.00 to 1.07 of the best error over all iterations.
-    pub const SHARP: StoppingRule = StoppingRule { constant: 1.0, noise: Noise::Estimated };
+    /// The rule with constant 1 and noise estimated relative to the function's norm. On mixtures the error at its stop is 1.00 to
+    /// 1.02 times the best over all iterations in most cases.
+    pub const SHARP: StoppingRule = StoppingRule { constant: 1.0, noise: Noise::Relative };
 
     /// The rule as it is proved, with noise of known scale.
     pub fn theory(noise: f64) -> Self {
@@ -83,6 +89,16 @@ impl StoppingRule {
     /// Rounds of the fixed point, and the iteration that it starts from.
     const ROUNDS: usize = 8;
     const FIRST: u64 = 10;
+
+    /// What is believed of the squared norm before the labels are seen: that it is one, within a factor of two. And how many steps
+    /// of what fraction of that factor are tried to either side.
+    const SPREAD: f64 = std::f64::consts::LN_2;
+    const TRIED: i32 = 16;
+    const FRACTION: f64 = 0.25;
+
+    /// Weights fall by `e` where the sum of squared errors grows by this many `sigma^2`: the least for which the mean under such
+    /// weights is proved to be as good as the best (Leung and Barron 2006).
+    const TEMPERATURE: f64 = 4.0;
 
     fn check(&self, step: f64) -> Result<()> {
         let bad = |name, value: f64| {
@@ -153,11 +169,73 @@ impl StoppingRule {
         noise
     }
 
+    /// The noise scale, and the norm `B` of the function in the kernel's space that it counts against.
+    ///
+    /// The theory takes that norm to be one. But every iteration is where the rule stops for some norm, and how well each does can
+    /// be estimated: so norms are weighed, and their geometric mean, under
+    ///
+    /// ```text
+    /// weight(B) = exp(-N outputs SURE(T_hat(sigma / B)) / (4 sigma^2)) exp(-(ln B^2)^2 / (2 (ln 2)^2))
+    /// ```
+    ///
+    /// is taken, with [`steins_estimate`] for `SURE`. The first factor is Leung and Barron's (2006), who prove that a mean under
+    /// it is about as good as the best; the second says that the squared norm is one within a factor of two, as long as
+    /// few samples say nothing else. `sigma` is then estimated anew from the residuals at the stop, until that stays, or eight times.
+    ///
+    /// `residual` and `outputs` as for [`StoppingRule::estimate_noise`]; `residual` is called some hundred times, also for
+    /// iterations beyond the stop. `outputs` share one norm, in the sense of a mean square.
+    pub fn estimate_relative_noise(
+        &self,
+        spectrum: &Spectrum,
+        step: f64,
+        outputs: usize,
+        mut residual: impl FnMut(u64) -> f64,
+    ) -> (f64, f64) {
+        let mut noise = self.estimate_noise(spectrum, step, outputs, &mut residual);
+        let mut norm = 1.0;
+        let mut tau = self.last(spectrum, step, noise).max(1);
+        for round in 0..Self::ROUNDS {
+            if round > 0 {
+                let next = noise_at(spectrum, step, tau, outputs, residual(tau));
+                if !(next.is_finite() && next > 0.0) {
+                    break;
+                }
+                noise = next;
+            }
+            let logarithms = (-Self::TRIED..=Self::TRIED).map(|k| f64::from(k) * Self::FRACTION * Self::SPREAD);
+            let mut tried = Vec::new();
+            for squared in logarithms {
+                let stop = self.last(spectrum, step, noise * (-0.5 * squared).exp()).max(1);
+                // Stein's estimate times N outputs, but for what is the same at every stop.
+                let spent = spectrum.degrees_of_freedom(step, stop);
+                let risk = residual(stop) / (noise * noise) + 2.0 * outputs as f64 * spent;
+                tried.push((squared, -risk / Self::TEMPERATURE - 0.5 * (squared / Self::SPREAD).powi(2)));
+            }
+            let highest = tried.iter().map(|t| t.1).fold(f64::NEG_INFINITY, f64::max);
+            let (mut total, mut mean) = (0.0, 0.0);
+            for (squared, weight) in tried {
+                let weight = (weight - highest).exp();
+                total += weight;
+                mean += weight * squared;
+            }
+            if !(mean / total).is_finite() {
+                break;
+            }
+            norm = (0.5 * mean / total).exp();
+            let before = std::mem::replace(&mut tau, self.last(spectrum, step, noise / norm).max(1));
+            if tau == before {
+                break;
+            }
+        }
+        (noise, norm)
+    }
+
     /// When to stop kernel regression, or a network in its regime, with constant `step`.
     ///
     /// - `step`: on the loss `1/(2N) sum |f - y|^2`, so `eta N` for the summed loss with step `eta`.
     /// - `outputs`: number of columns of the labels.
-    /// - `residual(tau)`: sum of the squared residuals after `tau` iterations; called only if the noise is to be estimated.
+    /// - `residual(tau)`: sum of the squared residuals after `tau` iterations; called only if the noise is to be estimated, and then
+    ///   in no order of `tau`.
     ///
     /// # Errors
     /// [`Error::Setting`] if the constant, a known noise scale or the step is not positive.
@@ -169,21 +247,24 @@ impl StoppingRule {
         residual: impl FnMut(u64) -> f64,
     ) -> Result<Stop> {
         self.check(step)?;
-        let noise = match self.noise {
-            Noise::Known(noise) => noise,
-            Noise::Estimated => self.estimate_noise(spectrum, step, outputs.max(1), residual),
+        let (noise, norm) = match self.noise {
+            Noise::Known(noise) => (noise, 1.0),
+            Noise::Estimated => (self.estimate_noise(spectrum, step, outputs.max(1), residual), 1.0),
+            Noise::Relative => self.estimate_relative_noise(spectrum, step, outputs.max(1), residual),
         };
-        let iterations = self.last(spectrum, step, noise);
-        let critical_radius = spectrum.critical_radius(self.constant, noise);
+        let relative = noise / norm;
+        let iterations = self.last(spectrum, step, relative);
+        let critical_radius = spectrum.critical_radius(self.constant, relative);
         let curve = iteration_grid(iterations.saturating_mul(10).clamp(10, NEVER), 20)
             .into_iter()
-            .map(|tau| self.crossing(spectrum, step * tau as f64, tau, noise))
+            .map(|tau| self.crossing(spectrum, step * tau as f64, tau, relative))
             .collect();
-        Ok(Stop { iterations, critical_radius, predicted_error: critical_radius * critical_radius, noise, curve })
+        let predicted_error = (norm * critical_radius).powi(2);
+        Ok(Stop { iterations, critical_radius, predicted_error, noise, norm, curve })
     }
 
     /// `T_hat` for steps that vary: the number of steps after which the condition on their running sum is first violated,
-    /// less one; all of them if it never is.
+    /// less one; all of them if it never is. `noise` is the scale relative to the function's norm.
     ///
     /// # Errors
     /// [`Error::Setting`] as for [`StoppingRule::stop`], for each step.
@@ -202,7 +283,8 @@ impl StoppingRule {
     /// The rule while training runs: whether to stop after `iterations` steps, given the sum of the squared residuals now.
     ///
     /// With estimated noise, its scale is the residuals' now; the first iteration at which the condition for the next one
-    /// fails is the fixed point of [`StoppingRule::estimate_noise`], reached from below.
+    /// fails is the fixed point of [`StoppingRule::estimate_noise`], reached from below. So it is with [`Noise::Relative`]: the
+    /// norm is taken to be one, because to weigh norms takes the residuals of iterations that are still to come.
     ///
     /// # Errors
     /// As for [`StoppingRule::stop`], and [`Error::Diverged`] if the residual is not finite.
@@ -220,7 +302,7 @@ impl StoppingRule {
         }
         let noise = match self.noise {
             Noise::Known(noise) => noise,
-            Noise::Estimated => noise_at(spectrum, step, iterations, outputs.max(1), residual),
+            Noise::Estimated | Noise::Relative => noise_at(spectrum, step, iterations, outputs.max(1), residual),
         };
         let next = iterations + 1;
         let crossing = self.crossing(spectrum, step * next as f64, next, noise);
@@ -373,12 +455,17 @@ mod tests {
     fn the_fixed_point_and_the_decision_while_training_agree() {
         let spectrum = spectrum();
         let residual = pure_noise(0.2, 3);
-        let stop = StoppingRule::SHARP.stop(&spectrum, 0.5, 3, &residual).unwrap();
-        assert!((stop.noise / 0.2 - 1.0).abs() < 0.05, "{}", stop.noise);
+        let rule = StoppingRule { constant: 1.0, noise: Noise::Estimated };
+        let stop = rule.stop(&spectrum, 0.5, 3, &residual).unwrap();
+        assert!((stop.noise / 0.2 - 1.0).abs() < 0.05 && stop.norm == 1.0, "{} {}", stop.noise, stop.norm);
         let mut tau = 1;
-        while !StoppingRule::SHARP.decide(&spectrum, 0.5, 3, tau, residual(tau)).unwrap().stop {
+        while !rule.decide(&spectrum, 0.5, 3, tau, residual(tau)).unwrap().stop {
             tau += 1;
         }
+        // On the way the norm is taken to be one.
+        let [one, relative] =
+            [rule, StoppingRule::SHARP].map(|rule| rule.decide(&spectrum, 0.5, 3, tau, residual(tau)).unwrap());
+        assert_eq!(one, relative);
         assert!(tau.abs_diff(stop.iterations) <= 1 + stop.iterations / 100, "{tau} {}", stop.iterations);
         let known = StoppingRule { constant: 1.0, noise: Noise::Known(stop.noise) };
         assert!(!known.decide(&spectrum, 0.5, 3, stop.iterations - 1, 1.0).unwrap().stop);
@@ -399,28 +486,62 @@ mod tests {
     #[test]
     fn labels_without_noise_never_stop() {
         let stop = StoppingRule::SHARP.stop(&spectrum(), 0.5, 1, |_| 0.0).unwrap();
-        assert_eq!((stop.iterations, stop.critical_radius, stop.noise), (NEVER, 0.0, 0.0));
+        assert_eq!((stop.iterations, stop.critical_radius, stop.noise, stop.norm), (NEVER, 0.0, 0.0, 1.0));
+    }
+
+    /// Risk and residual of one output in expectation: signal along the first ten eigenvectors, noise along all.
+    fn expectations(signal: f64, noise: f64) -> [impl Fn(u64) -> f64; 2] {
+        [true, false].map(|risk| {
+            move |tau| {
+                let spectrum = spectrum();
+                let along = |(i, &value): (usize, &f64)| {
+                    let (left, signal) = (shrinkage(0.5 * value, tau), if i < 10 { signal } else { 0.0 });
+                    let spent = if risk { 1.0 - left } else { left };
+                    left * left * signal + spent * spent * noise * noise
+                };
+                spectrum.values().iter().enumerate().map(along).sum()
+            }
+        })
+    }
+
+    #[test]
+    fn noise_counts_relative_to_the_norm() {
+        let spectrum = spectrum();
+        let grid = iteration_grid(1_000_000, 20);
+        for signal in [0.04, 0.4, 4.0, 40.0, 400.0] {
+            let [risk, residual] = expectations(signal, 0.3);
+            let outputs = 24;
+            let all = |tau| outputs as f64 * residual(tau);
+            let best = Curve::of(&grid, &risk).lowest().unwrap().1;
+            let stop = StoppingRule::SHARP.stop(&spectrum, 0.5, outputs, all).unwrap();
+            let one =
+                StoppingRule { constant: 1.0, noise: Noise::Estimated }.stop(&spectrum, 0.5, outputs, all).unwrap();
+            let [relative, of_one] = [&stop, &one].map(|stop| risk(stop.iterations) / best);
+            assert!(relative - 1.0 < 0.5 * (of_one - 1.0) + 0.05, "{signal}: {relative} {of_one}");
+            assert_eq!(stop.predicted_error, (stop.norm * stop.critical_radius).powi(2));
+            // The condition is that of a function of norm one with noise divided by the norm.
+            let known = StoppingRule { constant: 1.0, noise: Noise::Known(stop.noise / stop.norm) };
+            let same = known.stop(&spectrum, 0.5, outputs, |_| unreachable!()).unwrap();
+            assert_eq!((same.iterations, &same.curve), (stop.iterations, &stop.curve));
+        }
+        // Larger labels, larger norm; and of labels that say little, a norm near one is believed.
+        let norm = |signal, outputs: usize| {
+            let [_, residual] = expectations(signal, 0.3);
+            StoppingRule::SHARP.stop(&spectrum, 0.5, outputs, |tau| outputs as f64 * residual(tau)).unwrap().norm
+        };
+        assert!(norm(0.04, 24) < norm(4.0, 24) && norm(4.0, 24) < norm(400.0, 24));
+        assert!((0.7..1.4).contains(&norm(0.0, 1)), "{}", norm(0.0, 1));
     }
 
     #[test]
     fn rivals_find_the_best_iteration_in_expectation() {
-        // Signal along the first ten eigenvectors, noise along all: expectations of residual and risk in closed form.
         let spectrum = spectrum();
         let noise = 0.3;
-        let signal = |i: usize| if i < 10 { 4.0 } else { 0.0 };
-        let over = |f: &dyn Fn(usize, f64) -> f64| -> f64 {
-            spectrum.values().iter().enumerate().map(|(i, &v)| f(i, v)).sum()
-        };
-        let residual = |tau| over(&|i, v| shrinkage(0.5 * v, tau).powi(2) * (signal(i) + noise * noise));
-        let risk = |tau| {
-            over(&|i, v| {
-                let left = shrinkage(0.5 * v, tau);
-                left * left * signal(i) + (1.0 - left).powi(2) * noise * noise
-            }) / 300.0
-        };
+        let [total, residual] = expectations(4.0, noise);
+        let risk = |tau| total(tau) / 300.0;
         let grid = iteration_grid(1_000_000, 20);
         let best = Curve::of(&grid, risk).lowest().unwrap();
-        let stein = steins_estimate(&spectrum, 0.5, 1, noise, &grid, residual);
+        let stein = steins_estimate(&spectrum, 0.5, 1, noise, &grid, &residual);
         // In expectation Stein's estimate is the risk, point by point.
         stein
             .iterations
@@ -428,7 +549,7 @@ mod tests {
             .zip(&stein.values)
             .for_each(|(&tau, &value)| assert!((value - risk(tau)).abs() < 1e-12));
         assert_eq!(stein.lowest().unwrap().0, best.0);
-        let crossed = generalised_cross_validation(&spectrum, 0.5, 1, &grid, residual).lowest().unwrap();
+        let crossed = generalised_cross_validation(&spectrum, 0.5, 1, &grid, &residual).lowest().unwrap();
         assert!(risk(crossed.0) < 1.1 * best.1);
         let stop =
             StoppingRule { constant: 1.0, noise: Noise::Known(noise) }.stop(&spectrum, 0.5, 1, residual).unwrap();

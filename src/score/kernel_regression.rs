@@ -295,6 +295,8 @@ pub struct ClosedForm {
     vectors: Mat<f64>,
     /// `V^T Y`, as many rows as there are values.
     projected: Mat<f64>,
+    /// Squared norms of its rows.
+    energies: Vec<f64>,
     spectrum: Spectrum,
     par: Par,
 }
@@ -320,7 +322,7 @@ impl ClosedForm {
         matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par);
         let scaled: Vec<f64> = values.iter().map(|value| value / values.len() as f64).collect();
         let spectrum = Spectrum::from_eigenvalues(&scaled)?;
-        Ok(Self { values, vectors, projected, spectrum, par })
+        Ok(Self { values, vectors, energies: energies(projected.as_ref()), projected, spectrum, par })
     }
 
     /// The same from products with the Gram matrix alone, for any `N`: the labels and what `dimension / d` products make of
@@ -355,7 +357,7 @@ impl ClosedForm {
         matmul(vectors.as_mut(), Accum::Replace, space.basis.as_ref(), rotation.as_ref(), 1.0, par);
         let mut projected = Mat::zeros(used, labels.ncols());
         matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par);
-        Ok(Self { values, vectors, projected, spectrum, par })
+        Ok(Self { values, vectors, energies: energies(projected.as_ref()), projected, spectrum, par })
     }
 
     /// The spectrum of `K/N`, for the stopping rule.
@@ -378,7 +380,8 @@ impl ClosedForm {
 
     /// Sum of the squared residuals after `iterations` steps of size `step` (`eta`).
     pub fn residual(&self, step: f64, iterations: u64) -> f64 {
-        (0..self.projected.ncols()).map(|output| self.residual_of(output, step, iterations)).sum()
+        let along = |(&value, &energy): (&f64, &f64)| shrinkage(step * value, iterations).powi(2) * energy;
+        self.values.iter().zip(&self.energies).map(along).sum()
     }
 
     /// Sum of the squared residuals of one output.
@@ -426,6 +429,10 @@ impl ClosedForm {
     pub fn predict(&self, predictor: &Predictor, step: f64, iterations: u64) -> Mat<f64> {
         self.times(predictor.rotated.as_ref(), &self.scaled(|value| step * growth(step * value, iterations)))
     }
+}
+
+fn energies(projected: MatRef<'_, f64>) -> Vec<f64> {
+    projected.row_iter().map(|row| row.iter().map(|x| x * x).sum()).collect()
 }
 
 #[cfg(test)]

@@ -62,9 +62,11 @@ pub struct Case {
     pub seed: u64,
     /// Estimated scale of the label noise.
     pub sigma: f64,
+    /// Estimated norm of the function, which the rule with c = 1 measures the noise against.
+    pub norm: f64,
     /// Its root mean square as the truth has it, over samples and outputs.
     pub true_sigma: f64,
-    /// Critical radius with c = 1.
+    /// Critical radius with c = 1, for a function of norm one.
     pub critical_radius: f64,
     /// Last iteration that was looked at.
     pub last: u64,
@@ -157,8 +159,9 @@ fn case(task: &Task) -> Result<Case> {
         window: task.window.name,
         seed: task.seed,
         sigma: sharp.noise,
+        norm: sharp.norm,
         true_sigma: true_noise.sqrt(),
-        critical_radius: sharp.critical_radius,
+        critical_radius: spectrum.critical_radius(StoppingRule::SHARP.constant, sharp.noise),
         last: grid[grid.len() - 1],
         best,
         stops,
