@@ -77,8 +77,8 @@ impl StoppingRule {
     /// The constant for which RWY prove their bound, `2e`.
     pub const THEORY: f64 = 2.0 * std::f64::consts::E;
 
-    /// The rule with constant 1 and noise estimated relative to the function's norm. On mixtures the error at its stop is 1.00 to
-    /// 1.02 times the best over all iterations in most cases.
+    /// The rule with constant 1 and noise estimated relative to the function's norm. On score regression of mixtures the error at
+    /// its stop was at most 1.05 times the lowest of all iterations in nine cases of ten, 1.13 times at worst.
     pub const SHARP: StoppingRule = StoppingRule { constant: 1.0, noise: Noise::Relative };
 
     /// The rule as it is proved, with noise of known scale.
