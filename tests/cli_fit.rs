@@ -186,3 +186,38 @@ fn models_that_cannot_be_used_are_refused() {
     assert_refused(&run(&["sample", "none.safetensors", "--rows", "1", "--out", "s.csv"], folder.path()), &["none"]);
     assert!(!folder.path().join("s.csv").exists());
 }
+
+#[test]
+fn missing_cells_are_refused_or_learnt() {
+    let (folder, table) = folder();
+    // Every fourth income and every fifth town.
+    let text: Vec<String> = table_text(240)
+        .lines()
+        .enumerate()
+        .map(|(row, line)| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            if row > 0 && row % 4 == 0 {
+                cells[0] = "";
+            }
+            if row > 0 && row % 5 == 0 {
+                cells[3] = "NA";
+            }
+            cells.join(",")
+        })
+        .collect();
+    fs::write(&table, text.join("\n")).unwrap();
+    let words = ["row 4 of column 'income' is missing", "--drop income", "--missing level"];
+    assert_refused(&fit(folder.path(), &table, "model.safetensors", &[]), &words);
+    assert!(!folder.path().join("model.safetensors").exists());
+    let output = fit(folder.path(), &table, "model.safetensors", &["--missing", "level"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run(&["sample", "model.safetensors", "--rows", "400", "--out", "new.csv"], folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let generated = fs::read_to_string(folder.path().join("new.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = generated.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let count = |column: usize, mark: &str| rows.iter().filter(|cells| cells[column] == mark).count();
+    // A quarter and a fifth of 400 rows, from a network that has hardly been trained.
+    assert!((40..200).contains(&count(0, "")), "{}", count(0, ""));
+    assert!((30..180).contains(&count(3, "NA")), "{}", count(3, "NA"));
+    assert!(rows.iter().all(|cells| cells[0].is_empty() || cells[0].parse::<u32>().is_ok()));
+}

@@ -1,17 +1,30 @@
 //! Reading arguments: what cannot be read is told in one sentence, for both binaries.
 
-use clap::Parser;
+use std::ffi::OsString;
+
 use clap::error::ErrorKind;
+use clap::{Command, Parser};
 
 /// The arguments of this program; `Err` holds one sentence that says what is wrong with them. Asked for help or the version,
 /// it prints that and ends the program.
 pub fn parse<A: Parser>() -> Result<A, String> {
-    A::try_parse().map_err(|error| match error.kind() {
+    read(std::env::args_os()).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
         // No arguments at all: the help is the answer.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         _ => sentence(&error),
     })
+}
+
+fn read<A: Parser>(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<A, clap::Error> {
+    let mut command = takes_negative_numbers(A::command());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    A::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// No option is a number: `--seed -1` is a value out of range, not an option that does not exist.
+fn takes_negative_numbers(command: Command) -> Command {
+    command.allow_negative_numbers(true).mut_subcommands(takes_negative_numbers)
 }
 
 /// What stands before the usage in a message of several lines, put on one.
@@ -47,7 +60,7 @@ mod tests {
     }
 
     fn told(arguments: &[&str]) -> String {
-        sentence(&Example::try_parse_from([&["example"], arguments].concat()).unwrap_err())
+        sentence(&read::<Example>([&["example"], arguments].concat()).unwrap_err())
     }
 
     #[test]
@@ -55,6 +68,7 @@ mod tests {
         for (arguments, wanted) in [
             (&["--count", "3"][..], "<FILE>"),
             (&["a", "--count", "many"], "'many'"),
+            (&["a", "--count", "-1"], "'-1' for '--count <N>'"),
             (&["a", "--coun", "3"], "'--count'"),
             (&["a", "b", "--count", "3"], "'b'"),
         ] {

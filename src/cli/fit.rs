@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use ntk_score::files::{csv, model};
 use ntk_score::pipeline::{self, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
-use ntk_score::table::schema::{ColumnKind, Schema, SchemaOptions};
+use ntk_score::table::schema::{ColumnKind, Missing, Schema, SchemaOptions};
 
 use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
 
@@ -15,6 +15,7 @@ use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
 #[command(after_help = "Examples:
   ntk-score fit train.csv --out model.safetensors
   ntk-score fit train.csv --out model.safetensors --budget 8m --drop ID
+  ntk-score fit survey.csv --out model.safetensors --missing level   (empty cells are learnt like any other value)
   ntk-score fit train.csv --out model.safetensors --iterations 20000 --seed 7   (the same bytes every time)")]
 pub struct FitArgs {
     /// The table: CSV with a header line
@@ -30,6 +31,9 @@ pub struct FitArgs {
     iterations: Option<u64>,
     #[command(flatten)]
     columns: ColumnArgs,
+    /// What to do with missing cells (empty, NA, N/A, NULL or NaN): refuse the table, or learn where they are and generate them
+    #[arg(long, value_enum, default_value_t = MissingCells::Refuse)]
+    missing: MissingCells,
     /// The way of fitting: `best` makes the best tables, `paper` is the system of Han, Razaviyayn and Xu as published
     #[arg(long, value_enum, default_value_t = Preset::Best)]
     preset: Preset,
@@ -76,6 +80,12 @@ impl From<ColumnArgs> for SchemaOptions {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum MissingCells {
+    Refuse,
+    Level,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Preset {
     Best,
     Paper,
@@ -110,9 +120,13 @@ pub fn run(args: FitArgs) -> Outcome {
         Preset::Best => pipeline::Preset::Best,
         Preset::Paper => pipeline::Preset::Paper,
     };
+    let missing = match args.missing {
+        MissingCells::Refuse => Missing::Fail,
+        MissingCells::Level => Missing::Level,
+    };
     let defaults = FitSettings::new(preset, length);
     let settings = FitSettings {
-        schema: args.columns.into(),
+        schema: SchemaOptions { missing, ..args.columns.into() },
         width: args.width.unwrap_or(defaults.width),
         optimizer: args.optimizer.map(|o| match o {
             Optimizer::Gd => OptimizerKind::Descent,

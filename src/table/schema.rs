@@ -189,7 +189,7 @@ fn infer_kind(name: &str, cells: &[String], options: &SchemaOptions) -> Result<C
         let mark = cells[row].trim();
         let shown = if mark.is_empty() { String::new() } else { format!(" ('{mark}')") };
         return Err(Error::Table(format!(
-            "row {} of column '{name}' is missing{shown}; fill the cell, delete the row, or leave the column out with --drop {name}",
+            "row {} of column '{name}' is missing{shown}; fill the cell, delete the row, leave the column out with --drop {name}, or fit with --missing level",
             row + 1
         )));
     }
