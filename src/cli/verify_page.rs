@@ -248,7 +248,7 @@ fn overfitting(report: &Report) -> Outcome<Part> {
         let marks = [0, 1, 2, 4, 5].map(|rule| (first.stops[rule].0 as f64, RULES[rule].to_owned(), colours[rule]));
         drawn.push(Panel { title: format!("d = {d}, N = {}", first.samples), series, marks: marks.to_vec() });
     }
-    let plot = panels("iterations", "E|f - f*|²", &drawn, SeriesLabelPosition::LowerLeft)?;
+    let plot = panels("iterations", "E|f - f*|²", &drawn, SeriesLabelPosition::LowerRight)?;
     let caption = format!(
         "Error of kernel regression against iterations, with the iteration at which each rule stops the first seed. Expected: it \
          falls, then rises; c = 1 stops within 1.1 times the lowest error and the theory's c = 2e within 2.5 times. {}",
@@ -307,8 +307,9 @@ fn rules(report: &Report) -> String {
                     lowest error of any iteration: median over seeds and noise levels, the worst in brackets. Noise is low for \
                     diffusion times from 0.05 to 0.5, high from 0.5 to 3. The rules see noisy labels only. Hold-out keeps a fifth \
                     of the samples from training; refitted, the whole set is then trained as long. The rule with c = 1 \
-                    estimates the noise and the norm of the function that it counts against, with c = 2e the noise alone. Beyond 2048 samples curves end where the Krylov \
-                    space of the labels does, after a few thousand iterations, and with them training on.</p>\n<table>\n<tr><th></th>"
+                    estimates the noise and the norm of the function that it counts against, with c = 2e the noise alone. Beyond \
+                    2048 samples curves end where the Krylov space of the labels does, after a few thousand iterations, and with \
+                    them training on.</p>\n<table>\n<tr><th></th>"
         .to_owned();
     for name in RULES {
         html += &format!("<th class=\"number\">{}</th>", escape(name));

@@ -9,8 +9,9 @@
 //!
 //! iterations, with `R` the complexity of [`Spectrum::complexity`], `sigma` the scale of the label noise and `c` a constant:
 //! `2e` in theory, 1 sharp in practice. The theory takes the regression function's norm in the kernel's space to be one; for a
-//! function of norm `B` everything is divided by `B`, so that what counts is `sigma / B`. Its rivals ([`steins_estimate`], [`generalised_cross_validation`], hold-out and
-//! oracle by [`Curve::lowest`]) choose the lowest point of a curve over the iterations.
+//! function of norm `B` everything is divided by `B`, so that what counts is `sigma / B`. Its rivals ([`steins_estimate`],
+//! [`generalised_cross_validation`], hold-out and oracle by [`Curve::lowest`]) choose the lowest point of a curve over the
+//! iterations.
 
 use crate::score::spectrum::{Spectrum, shrinkage};
 use crate::{Error, Result};
