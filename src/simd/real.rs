@@ -36,6 +36,8 @@ pub trait Real:
 
     /// Coefficients of the arc cosine's polynomial, constant first, see [`super::weighted_angles`].
     const ARC_COSINE: &'static [Self];
+    /// The arc sine's polynomial, see [`super::weighted_mixed_angles`].
+    const ARC_SINE: super::ArcSine<Self>;
 
     /// One vector of a level.
     type Vector<S: Lanes>: Copy;
@@ -116,13 +118,14 @@ mod sealed {
 
 macro_rules! real {
     ($t:ident, $vector:ident, $mask:ident, $bits:ident, $keep:ident, $stream:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
-     $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident, $neg:ident, $transpose:ident, $arccos:ident) => {
+     $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident, $neg:ident, $transpose:ident, $arccos:ident, $arcsine:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const LARGEST: Self = Self::MAX;
             const NAME: &'static str = stringify!($t);
             const ARC_COSINE: &'static [Self] = &super::arccos::$arccos;
+            const ARC_SINE: super::ArcSine<Self> = super::arccos::$arcsine;
 
             type Vector<S: Lanes> = S::$vector;
             type Mask<S: Lanes> = S::$mask;
@@ -253,7 +256,8 @@ real!(
     select_f32s,
     neg_f32s,
     transpose_f32,
-    SINGLE
+    SINGLE,
+    SINGLE_SINE
 );
 real!(
     f64,
@@ -277,5 +281,6 @@ real!(
     select_f64s,
     neg_f64s,
     transpose_f64,
-    DOUBLE
+    DOUBLE,
+    DOUBLE_SINE
 );

@@ -262,6 +262,34 @@ fn avx2_and_avx512_give_the_same_bits() {
     }
 }
 
+fn own_bits<T: Real>(d: usize) {
+    // Neighbours at every angle, so that blocks hold wide and narrow ones in all mixtures.
+    let z = samples::<T>(70, d);
+    let other = values(70, d, 3);
+    let z = Mat::from_fn(70, d, |i, k| {
+        let share = T::from_f64(0.1 * (i % 9) as f64);
+        z[(i, k)] + share * (z[(i / 3, k)] + T::from_f64(0.2 * other[(i, k)]))
+    });
+    for level in Level::available() {
+        let mut whole = Mat::<T>::zeros(70, 70);
+        gram_with(level, whole.as_mut(), z.as_ref(), Par::Seq).unwrap();
+        assert_same(whole.as_ref(), whole.transpose(), &format!("transposed at {level}"));
+        for (i, j) in (0..70).flat_map(|i| (0..i).step_by(3).map(move |j| (i, j))) {
+            let mut alone = Mat::<T>::zeros(1, 1);
+            cross_gram_with(level, alone.as_mut(), z.subrows(i, 1), z.subrows(j, 1), Par::Seq).unwrap();
+            assert!(alone[(0, 0)] == whole[(i, j)], "{} at {level}, D = {d}: entry ({i}, {j})", T::NAME);
+        }
+    }
+}
+
+#[test]
+fn an_entry_has_the_same_bits_alone_and_among_others() {
+    for d in [3, 23, 24, 40] {
+        own_bits::<f32>(d);
+        own_bits::<f64>(d);
+    }
+}
+
 #[test]
 fn extreme_norms_neither_overflow_nor_vanish() {
     fn check<T: Real>(sizes: &[f64], tolerance: f64) {

@@ -4,19 +4,23 @@
 //! per block of one cache line of samples j by one of samples i (16 x 16 in f32, 8 x 8 in f64), R rows j at a time:
 //!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators, in parts of 16
 //!     where |C| > 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
-//!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)
+//!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)            below 24 dimensions
+//!                   = (C + C^2 Q(C^2)) (|z_j| / 2) (|z_i| / 2)                                from there on, if all |C| < T
 //! then K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
 //! of below 0.95, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
-//! exact. Every operation is symmetric in i and j, so entry (i, j) has the same bits as entry (j, i), wherever it is computed,
-//! and since no sum runs over lanes, the same bits at AVX2 as at AVX-512.
+//! exact. Every operation is symmetric in i and j, and which formula an entry takes depends on its own cosine and the dimension
+//! alone; so entry (i, j) has the same bits as entry (j, i), wherever it is computed, and since no sum runs over lanes, the same
+//! bits at AVX2 as at AVX-512.
+
+use std::mem::MaybeUninit;
 
 use super::samples::Block;
 use super::store::{Place, Run};
-use crate::kernels::PANEL;
 use crate::kernels::outer::{Broadcast, accumulate};
-use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles};
+use crate::kernels::{Lane64, PANEL};
+use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
 
 /// Cosines beyond this are near-duplicates or nearly opposite. At the threshold an error of the cosine, which may be several
 /// roundings in a long sum, moves K by 0.9 times itself, times the norms.
@@ -25,6 +29,10 @@ const NEAR: f64 = 0.95;
 /// Most products that a cosine adds up in one go. Longer sums are made of parts as equal as can be, so that the roundings, should
 /// all of them go one way, do not grow with the dimension.
 const PART: usize = 16;
+
+/// Dimensions from which on most cosines are small, so that a block is likely to hold wide angles alone: of normal samples in 24
+/// dimensions nine blocks of ten do, in 16 one of four in f32. A block that does not costs about a sixth more.
+const MANY: usize = 24;
 
 /// Values in a cache line.
 pub(super) const fn line<T>() -> usize {
@@ -36,7 +44,7 @@ pub(super) const fn line<T>() -> usize {
 /// # Safety
 /// - `j + R` and `i` plus V vectors are at most 64, and both blocks have the same dimension.
 #[inline(always)]
-unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
+unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize, const FEW: bool>(
     s: S,
     (left, i): (Block<'_, T>, usize),
     (right, j): (Block<'_, T>, usize),
@@ -74,20 +82,27 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
         for v in 1..V {
             largest[0] = T::vmax(s, largest[0], largest[v]);
         }
-        if T::vbits(s, T::vge(s, largest[0], T::vsplat(s, T::from_f64(NEAR)))) == 0 {
-            weighted_angles::<T, S, R, V>(s, &mut c, None);
-        } else {
-            // Through memory, so that this rare loop stays a loop.
-            let mut spill = c;
+        let bound = if FEW { T::from_f64(NEAR) } else { T::ARC_SINE.wide };
+        if T::vbits(s, T::vge(s, largest[0], T::vsplat(s, bound))) != 0 {
+            // Through memory and a function of its own: only so do the accumulators above stay in registers.
+            let mut buffer = [const { MaybeUninit::<Lane64<T>>::uninit() }; 4];
+            assert!(R * V * lanes <= 4 * PANEL);
+            let cosines = buffer.as_mut_ptr().cast::<T>();
             for r in 0..R {
                 for v in 0..V {
-                    let (x, t) = refine(s, spill[r][v], dimension, uj.add(r), ui.add(v * lanes));
-                    let mut k = [[x]];
-                    weighted_angles::<T, S, 1, 1>(s, &mut k, Some(&[[t]]));
-                    spill[r][v] = k[0][0];
+                    T::vstore(s, cosines.add((r * V + v) * lanes), c[r][v]);
                 }
             }
-            c = spill;
+            any_angles::<T, S, FEW>(s, Any { cosines, vectors: R * V, across: V, dimension, uj, ui });
+            for r in 0..R {
+                for v in 0..V {
+                    c[r][v] = T::vload(s, cosines.add((r * V + v) * lanes));
+                }
+            }
+        } else if FEW {
+            weighted_angles::<T, S, R, V>(s, &mut c, None);
+        } else {
+            weighted_wide_angles::<T, S, R, V>(s, &mut c);
         }
         let (ni, nj) = (left.half_norms.0.as_ptr().add(i), right.half_norms.0.as_ptr().add(j));
         let limit = T::vsplat(s, T::from_f64(0.25) * T::LARGEST);
@@ -108,6 +123,88 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize>(
         }
     }
     c
+}
+
+/// Cosines of a block, of any angles.
+struct Any<T> {
+    /// So many `vectors` of them, `across` to each sample j.
+    cosines: *mut T,
+    vectors: usize,
+    across: usize,
+    dimension: usize,
+    /// Unit vectors of the first samples j and i.
+    uj: *const T,
+    ui: *const T,
+}
+
+/// Finishes a block of any angles in place.
+///
+/// # Safety
+/// - `any.cosines` holds the vectors, a multiple of four of them.
+/// - As for [`refine`], for every vector's samples.
+#[inline(never)]
+unsafe fn any_angles<T: Real, S: Lanes, const FEW: bool>(s: S, any: Any<T>) {
+    // Through `vectorize`, because a function on its own is not compiled for the level.
+    s.vectorize(AnyAngles::<T, S, FEW> { s, any });
+}
+
+/// [`any_angles`] as a function of a level, whose maker keeps its contract.
+struct AnyAngles<T, S, const FEW: bool> {
+    s: S,
+    any: Any<T>,
+}
+
+impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for AnyAngles<T, S, FEW> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        const GROUP: usize = 4;
+        let Self { s, any: Any { cosines, vectors, across, dimension, uj, ui } } = self;
+        let lanes = T::lanes::<S>();
+        debug_assert!(vectors.is_multiple_of(GROUP));
+        for first in (0..vectors).step_by(GROUP) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                let at = cosines.add(first * lanes);
+                let mut c = [[T::vsplat(s, T::ZERO)]; GROUP];
+                let mut largest = c[0][0];
+                for r in 0..GROUP {
+                    c[r][0] = T::vload(s, at.add(r * lanes));
+                    largest = T::vmax(s, largest, T::vabs(s, c[r][0]));
+                }
+                if T::vbits(s, T::vge(s, largest, T::vsplat(s, T::from_f64(NEAR)))) == 0 {
+                    weigh::<T, S, GROUP, FEW>(s, &mut c, None);
+                    for r in 0..GROUP {
+                        T::vstore(s, at.add(r * lanes), c[r][0]);
+                    }
+                    continue;
+                }
+                for index in first..first + GROUP {
+                    let at = cosines.add(index * lanes);
+                    let (uj, ui) = (uj.add(index / across), ui.add(index % across * lanes));
+                    let (x, t) = refine(s, T::vload(s, at), dimension, uj, ui);
+                    let mut k = [[x]];
+                    weigh::<T, S, 1, FEW>(s, &mut k, Some(&[[t]]));
+                    T::vstore(s, at, k[0][0]);
+                }
+            }
+        }
+    }
+}
+
+/// Any angles, by the formula that goes with the dimension.
+#[inline(always)]
+fn weigh<T: Real, S: Lanes, const R: usize, const FEW: bool>(
+    s: S,
+    c: &mut [[T::Vector<S>; 1]; R],
+    near: Option<&[[T::Vector<S>; 1]; R]>,
+) {
+    if FEW {
+        weighted_angles::<T, S, R, 1>(s, c, near);
+    } else {
+        weighted_mixed_angles::<T, S, R, 1>(s, c, near);
+    }
 }
 
 /// c and 1 - |c|, with the lanes near 1 recomputed from the distance of the unit vectors.
@@ -180,24 +277,29 @@ impl<T: Real> Kernel for Write<'_, T> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        // Constants, so that only one shape is compiled: R rows of V vectors, with R V accumulators.
-        if const { size_of::<T::Vector<S>>() == 64 && size_of::<T>() == 4 } {
-            self.0.blocks::<S, 16, 1>(s);
-        } else if const { size_of::<T::Vector<S>>() == 64 } {
-            self.0.blocks::<S, 8, 1>(s);
-        } else if const { size_of::<T::Vector<S>>() == 32 && S::FUSED } {
-            self.0.blocks::<S, 4, 2>(s);
-        } else if const { size_of::<T::Vector<S>>() == 32 } {
-            self.0.blocks::<S, 2, 2>(s);
-        } else {
-            self.0.blocks::<S, 4, 4>(s);
-        }
+        if self.0.left.units.len() < MANY { self.0.shape::<S, true>(s) } else { self.0.shape::<S, false>(s) }
     }
 }
 
 impl<T: Real> Tile<'_, T> {
+    /// Constants, so that only one shape is compiled: R rows of V vectors, with R V accumulators.
     #[inline(always)]
-    fn blocks<S: Lanes, const R: usize, const V: usize>(&self, s: S) {
+    fn shape<S: Lanes, const FEW: bool>(&self, s: S) {
+        if const { size_of::<T::Vector<S>>() == 64 && size_of::<T>() == 4 } {
+            self.blocks::<S, 16, 1, FEW>(s);
+        } else if const { size_of::<T::Vector<S>>() == 64 } {
+            self.blocks::<S, 8, 1, FEW>(s);
+        } else if const { size_of::<T::Vector<S>>() == 32 && S::FUSED } {
+            self.blocks::<S, 4, 2, FEW>(s);
+        } else if const { size_of::<T::Vector<S>>() == 32 } {
+            self.blocks::<S, 2, 2, FEW>(s);
+        } else {
+            self.blocks::<S, 4, 4, FEW>(s);
+        }
+    }
+
+    #[inline(always)]
+    fn blocks<S: Lanes, const R: usize, const V: usize, const FEW: bool>(&self, s: S) {
         let line = line::<T>();
         assert!(
             V * T::lanes::<S>() == line && line.is_multiple_of(R) && self.left.units.len() == self.right.units.len()
@@ -211,7 +313,7 @@ impl<T: Real> Tile<'_, T> {
                 for r in (0..line).step_by(R) {
                     // SAFETY: blocks of a line lie within 64 samples, and the entries written within the tile.
                     unsafe {
-                        let k = entries::<T, S, R, V>(s, (self.left, i), (self.right, j + r));
+                        let k = entries::<T, S, R, V, FEW>(s, (self.left, i), (self.right, j + r));
                         if R == line && whole {
                             self.direct.put(s, &k, (i, j));
                             if let Some(mirror) = self.mirror {
