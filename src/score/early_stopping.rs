@@ -203,21 +203,21 @@ impl StoppingRule {
                 }
                 noise = next;
             }
-            let logarithms = (-Self::TRIED..=Self::TRIED).map(|k| f64::from(k) * Self::FRACTION * Self::SPREAD);
-            let mut tried = Vec::new();
-            for squared in logarithms {
-                let stop = self.last(spectrum, step, noise * (-0.5 * squared).exp()).max(1);
-                // Stein's estimate times N outputs, but for what is the same at every stop.
-                let spent = spectrum.degrees_of_freedom(step, stop);
-                let risk = residual(stop) / (noise * noise) + 2.0 * outputs as f64 * spent;
-                tried.push((squared, -risk / Self::TEMPERATURE - 0.5 * (squared / Self::SPREAD).powi(2)));
-            }
-            let highest = tried.iter().map(|t| t.1).fold(f64::NEG_INFINITY, f64::max);
+            // ln B^2 of the norms that are tried, and where the rule stops for each.
+            let norms: Vec<f64> =
+                (-Self::TRIED..=Self::TRIED).map(|k| f64::from(k) * Self::FRACTION * Self::SPREAD).collect();
+            let stops: Vec<u64> =
+                norms.iter().map(|b| self.last(spectrum, step, noise * (-0.5 * b).exp()).max(1)).collect();
+            let risks = steins_estimate(spectrum, step, outputs, noise, &stops, &mut residual).values;
+            let scale = (spectrum.dimension() * outputs) as f64 / (Self::TEMPERATURE * noise * noise);
+            let weigh = |(b, risk): (&f64, f64)| -scale * risk - 0.5 * (b / Self::SPREAD).powi(2);
+            let logarithms: Vec<f64> = norms.iter().zip(risks).map(weigh).collect();
+            let highest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let (mut total, mut mean) = (0.0, 0.0);
-            for (squared, weight) in tried {
-                let weight = (weight - highest).exp();
+            for (b, logarithm) in norms.iter().zip(logarithms) {
+                let weight = (logarithm - highest).exp();
                 total += weight;
-                mean += weight * squared;
+                mean += weight * b;
             }
             if !(mean / total).is_finite() {
                 break;

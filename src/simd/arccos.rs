@@ -116,16 +116,7 @@ pub fn weighted_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
     if let Some(near) = near {
         root = *near;
     }
-    let coefficients = T::ARC_COSINE;
-    let mut p = [[T::vsplat(s, coefficients[coefficients.len() - 1]); V]; R];
-    for &coefficient in coefficients[..coefficients.len() - 1].iter().rev() {
-        let coefficient = T::vsplat(s, coefficient);
-        for r in 0..R {
-            for v in 0..V {
-                p[r][v] = T::vmul_add(s, p[r][v], a[r][v], coefficient);
-            }
-        }
-    }
+    let mut p = polynomial::<T, S, R, V>(s, T::ARC_COSINE, &a);
     for r in 0..R {
         for v in 0..V {
             p[r][v] = T::vmul(s, p[r][v], a[r][v]);
@@ -139,16 +130,16 @@ pub fn weighted_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
     }
 }
 
-/// Q of every vector.
+/// A polynomial of every vector, its coefficients given constant first.
 ///
 /// Each step is a short loop of its own over all vectors: only then do the chains of dependent operations hide each other's
 /// latency.
 #[inline(always)]
 fn polynomial<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,
+    coefficients: &[T],
     x: &[[T::Vector<S>; V]; R],
 ) -> [[T::Vector<S>; V]; R] {
-    let coefficients = T::ARC_SINE.coefficients;
     let mut q = [[T::vsplat(s, coefficients[coefficients.len() - 1]); V]; R];
     for &coefficient in coefficients[..coefficients.len() - 1].iter().rev() {
         let coefficient = T::vsplat(s, coefficient);
@@ -170,7 +161,7 @@ pub fn weighted_wide_angles<T: Real, S: Lanes, const R: usize, const V: usize>(s
             x[r][v] = T::vmul(s, c[r][v], c[r][v]);
         }
     }
-    let q = polynomial::<T, S, R, V>(s, &x);
+    let q = polynomial::<T, S, R, V>(s, T::ARC_SINE.coefficients, &x);
     for r in 0..R {
         for v in 0..V {
             c[r][v] = T::vmul_add(s, q[r][v], x[r][v], c[r][v]);
@@ -208,7 +199,7 @@ pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
             c[r][v] = T::vadd(s, c[r][v], T::vselect(s, narrow, a, zero));
         }
     }
-    let q = polynomial::<T, S, R, V>(s, &x);
+    let q = polynomial::<T, S, R, V>(s, T::ARC_SINE.coefficients, &x);
     for r in 0..R {
         for v in 0..V {
             c[r][v] = T::vmul_add(s, q[r][v], factor[r][v], c[r][v]);

@@ -64,7 +64,7 @@ pub struct Case {
     pub sigma: f64,
     /// Estimated norm of the function, which the rule with c = 1 measures the noise against.
     pub norm: f64,
-    /// Its root mean square as the truth has it, over samples and outputs.
+    /// Root mean square of the noise as the truth has it, over samples and outputs.
     pub true_sigma: f64,
     /// Critical radius with c = 1, for a function of norm one.
     pub critical_radius: f64,

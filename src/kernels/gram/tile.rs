@@ -5,7 +5,8 @@
 //!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators, in parts of 16
 //!     where |C| > 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
 //!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)            below 24 dimensions
-//!                   = (C + C^2 Q(C^2)) (|z_j| / 2) (|z_i| / 2)                                from there on, if all |C| < T
+//!                   = (C + C^2 Q(C^2)) (|z_j| / 2) (|z_i| / 2)                                from there on, if |C| < T
+//!                   = (C + |C| - 2 |C| s Q(s^2)) (|z_j| / 2) (|z_i| / 2),  s^2 = (1 - |C|) / 2   and if not
 //! then K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
@@ -163,7 +164,7 @@ impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for AnyAngles<T, S,
         const GROUP: usize = 4;
         let Self { s, any: Any { cosines, vectors, across, dimension, uj, ui } } = self;
         let lanes = T::lanes::<S>();
-        debug_assert!(vectors.is_multiple_of(GROUP));
+        assert!(vectors.is_multiple_of(GROUP));
         for first in (0..vectors).step_by(GROUP) {
             // SAFETY: the caller's contract.
             unsafe {
