@@ -29,7 +29,7 @@ struct Case {
 }
 
 fn case(u: &mut Unstructured<'_>) -> Result<Case> {
-    // From eight outputs on all blocks are computed together.
+    // More than five outputs take several quintets.
     let d = u.int_in_range(1..=10)?;
     let most = if d <= 2 || u.arbitrary()? { 70 } else { MOST_ENTRIES / d };
     let (n, n_other, m, inputs) = (size(u, 0, most)?, size(u, 0, most)?, size(u, 1, 200)?, size(u, 1, 12)?);

@@ -83,6 +83,30 @@ pub trait Lanes: pulp::Simd {
         super::transpose::portable::<f64, _>(rows);
     }
 
+    /// `to[lane] = scale[lane] * counts[lane]` for signed counts, as many as a vector of them has lanes.
+    ///
+    /// # Safety
+    /// - `scale` is valid for reading that many numbers, and `to` for writing them.
+    #[inline(always)]
+    unsafe fn scale_counts_f32(self, counts: Self::u32s, scale: *const f32, to: *mut f32) {
+        for (lane, &count) in pulp::bytemuck::cast_slice::<_, i32>(std::slice::from_ref(&counts)).iter().enumerate() {
+            // SAFETY: the caller gives as many numbers as lanes.
+            unsafe { *to.add(lane) = *scale.add(lane) * count as f32 };
+        }
+    }
+
+    /// `to[lane] = scale[lane] * counts[lane]` for signed counts, as many as a vector of them has lanes.
+    ///
+    /// # Safety
+    /// - As for [`Lanes::scale_counts_f32`].
+    #[inline(always)]
+    unsafe fn scale_counts_f64(self, counts: Self::u32s, scale: *const f64, to: *mut f64) {
+        for (lane, &count) in pulp::bytemuck::cast_slice::<_, i32>(std::slice::from_ref(&counts)).iter().enumerate() {
+            // SAFETY: the caller gives as many numbers as lanes.
+            unsafe { *to.add(lane) = *scale.add(lane) * f64::from(count) };
+        }
+    }
+
     /// Orders earlier streaming stores before later stores.
     #[inline(always)]
     fn fence(self) {}
@@ -120,11 +144,34 @@ mod x86 {
     use super::Lanes;
     use core::arch::x86_64::*;
     use pulp::x86::{V3, V4};
-    use pulp::{b8, b16, f32x8, f32x16, f64x4, f64x8, m32x8, m64x4};
+    use pulp::{b8, b16, f32x8, f32x16, f64x4, f64x8, m32x8, m64x4, u32x8, u32x16};
 
     // SAFETY, for every block below: a `V3` or `V4` value is proof that the processor has the instructions used, and the
     // casts are between plain-data vectors of equal size.
     impl Lanes for V3 {
+        #[inline(always)]
+        unsafe fn scale_counts_f32(self, counts: u32x8, scale: *const f32, to: *mut f32) {
+            // SAFETY: AVX2, and the caller gives 8 numbers.
+            unsafe {
+                let counts = _mm256_cvtepi32_ps(pulp::cast(counts));
+                _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_loadu_ps(scale), counts));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn scale_counts_f64(self, counts: u32x8, scale: *const f64, to: *mut f64) {
+            // SAFETY: AVX2, and the caller gives 8 numbers.
+            unsafe {
+                let counts: __m256i = pulp::cast(counts);
+                for (half, counts) in
+                    [_mm256_castsi256_si128(counts), _mm256_extracti128_si256::<1>(counts)].into_iter().enumerate()
+                {
+                    let product = _mm256_mul_pd(_mm256_loadu_pd(scale.add(4 * half)), _mm256_cvtepi32_pd(counts));
+                    _mm256_storeu_pd(to.add(4 * half), product);
+                }
+            }
+        }
+
         #[inline(always)]
         fn transpose_f32(self, rows: &mut [f32x8]) {
             transpose::v3_f32(self, rows);
@@ -197,6 +244,29 @@ mod x86 {
     }
 
     impl Lanes for V4 {
+        #[inline(always)]
+        unsafe fn scale_counts_f32(self, counts: u32x16, scale: *const f32, to: *mut f32) {
+            // SAFETY: AVX-512F, and the caller gives 16 numbers.
+            unsafe {
+                let counts = _mm512_cvtepi32_ps(pulp::cast(counts));
+                _mm512_storeu_ps(to, _mm512_mul_ps(_mm512_loadu_ps(scale), counts));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn scale_counts_f64(self, counts: u32x16, scale: *const f64, to: *mut f64) {
+            // SAFETY: AVX-512F, and the caller gives 16 numbers.
+            unsafe {
+                let counts: __m512i = pulp::cast(counts);
+                for (half, counts) in
+                    [_mm512_castsi512_si256(counts), _mm512_extracti64x4_epi64::<1>(counts)].into_iter().enumerate()
+                {
+                    let product = _mm512_mul_pd(_mm512_loadu_pd(scale.add(8 * half)), _mm512_cvtepi32_pd(counts));
+                    _mm512_storeu_pd(to.add(8 * half), product);
+                }
+            }
+        }
+
         #[inline(always)]
         fn transpose_f32(self, rows: &mut [f32x16]) {
             transpose::v4_f32(self, rows);

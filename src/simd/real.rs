@@ -73,6 +73,11 @@ pub trait Real:
     /// # Safety
     /// - As for [`Lanes::stream_f32`]: room for one vector, aligned to its size, and a [`Lanes::fence`] afterwards.
     unsafe fn vstream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>);
+    /// `to[lane] = scale[lane] * counts[lane]` for signed counts.
+    ///
+    /// # Safety
+    /// - As for [`Lanes::scale_counts_f32`].
+    unsafe fn vscale_counts<S: Lanes>(s: S, counts: S::u32s, scale: *const Self, to: *mut Self);
     /// `a + b`.
     fn vadd<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a - b`.
@@ -117,7 +122,7 @@ mod sealed {
 }
 
 macro_rules! real {
-    ($t:ident, $vector:ident, $mask:ident, $bits:ident, $keep:ident, $stream:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
+    ($t:ident, $vector:ident, $mask:ident, $bits:ident, $keep:ident, $stream:ident, $scale_counts:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
      $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident, $neg:ident, $transpose:ident, $arccos:ident, $arcsine:ident) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
@@ -160,6 +165,11 @@ macro_rules! real {
             unsafe fn vstream<S: Lanes>(s: S, to: *mut Self, v: Self::Vector<S>) {
                 // SAFETY: the caller keeps the contract of the function called, which is this one's.
                 unsafe { s.$stream(to, v) }
+            }
+            #[inline(always)]
+            unsafe fn vscale_counts<S: Lanes>(s: S, counts: S::u32s, scale: *const Self, to: *mut Self) {
+                // SAFETY: the caller keeps the contract of the function called, which is this one's.
+                unsafe { s.$scale_counts(counts, scale, to) }
             }
             #[inline(always)]
             fn vadd<S: Lanes>(s: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S> {
@@ -241,6 +251,7 @@ real!(
     bits_m32,
     keep_f32,
     stream_f32,
+    scale_counts_f32,
     splat_f32s,
     add_f32s,
     sub_f32s,
@@ -266,6 +277,7 @@ real!(
     bits_m64,
     keep_f64,
     stream_f64,
+    scale_counts_f64,
     splat_f64s,
     add_f64s,
     sub_f64s,

@@ -138,14 +138,11 @@ impl<T: Real> Problem<T> {
         let expected = reference::full(self.a.as_ref(), side, side);
         let at = |i: usize| i / rows.len() * n + rows[i % rows.len()];
         let max_error = error(&expected, |i, j| out[(at(i), at(j))].to_f64());
-        // A pair of samples can differ in no more neurons than are active on the first of them; the diagonal blocks are one.
-        let outputs = d as f64;
-        let blocks = 1.0 + outputs * (outputs - 1.0) / 2.0;
-        let active: f64 = (0..n).map(|j| (j + 1) as f64 * self.bits.count_row(j) as f64).sum();
+        let pairs = (n * n * self.a.nrows() * tangent::counting_passes(d)) as f64;
         Ok(Work {
             flops: 2.0 * self.pairs() * settings.features as f64,
             bytes: (d * n) as f64 * (d * n) as f64 * size_of::<T>() as f64,
-            limit: Limit::BitsAndFill(active * blocks),
+            limit: Limit::BitsAndFill(pairs),
             max_error,
             run: Box::new(move || run(&self, &mut out, &mut workspace)),
         })

@@ -1,71 +1,144 @@
-//! Activation patterns in the layouts that are counted: bit rows of 64 samples side by side, neurons sorted by sign, and bit
-//! rows of 64 samples per neuron.
+//! Activation patterns in the layout that is counted: bit rows of 64 samples side by side, the neurons sorted by class, for instance
+//! by whether two outputs have the same sign.
+
+use std::ops::Range;
 
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, PANEL, Panels, for_each_task};
 use crate::simd::{BitWord, CountBits, CountKernel, Lanes, Popcount, Real};
 
-/// Which neuron each bit of the counted rows stands for.
-///
-/// For i = k all neurons as they come. For i != k those with a^i = a^k first, then the others from the next whole word on: the
-/// signed sum is then the count over the first words less the count over the rest.
+/// Which neuron each bit of the counted rows stands for: the neurons class by class, each class from a whole word on, or all as
+/// they come.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Order {
+    /// The class of every neuron.
+    classes: Vec<u8>,
     /// For each bit its neuron, or the number of neurons where the bit is padding; empty if the neurons keep their places.
     neurons: Vec<u32>,
-    /// Words of 64 neurons.
-    pub words: usize,
-    /// Words that count as plus.
-    pub plus: usize,
+    /// The word that each class starts with, and where the last one ends.
+    starts: Vec<usize>,
 }
 
 impl Order {
-    /// The order for outputs `i` and `k`.
-    pub fn set<T: Real>(&mut self, a: &Panels<T>, (i, k): (usize, usize)) {
-        let m = a.rows();
+    /// All neurons in one class, as they come.
+    pub fn keep(&mut self, neurons: usize) {
         self.neurons.clear();
-        self.words = m.div_ceil(64);
-        self.plus = self.words;
-        if i == k {
-            return;
+        self.starts.clear();
+        self.starts.extend([0, neurons.div_ceil(64)]);
+    }
+
+    /// The class of every neuron, 0 for now, to be written before [`Order::sort`].
+    pub fn reset(&mut self, neurons: usize) -> &mut [u8] {
+        self.classes.clear();
+        self.classes.resize(neurons, 0);
+        &mut self.classes
+    }
+
+    /// Sorts the neurons by their class, `0..classes`; those of one class stay in order.
+    pub fn sort(&mut self, classes: usize) {
+        self.starts.clear();
+        self.starts.resize(classes + 1, 0);
+        for &class in &self.classes {
+            self.starts[usize::from(class) + 1] += 1;
         }
-        for agree in [true, false] {
-            let chosen = (0..m).filter(|&r| (a.get(r, i) == a.get(r, k)) == agree);
-            self.neurons.extend(chosen.map(|r| r as u32));
-            self.neurons.resize(self.neurons.len().next_multiple_of(64), m as u32);
-            if agree {
-                self.plus = self.neurons.len() / 64;
-            }
+        for class in 0..classes {
+            self.starts[class + 1] = self.starts[class] + self.starts[class + 1].div_ceil(64);
         }
-        self.words = self.neurons.len() / 64;
+        let nothing = self.classes.len() as u32;
+        self.neurons.clear();
+        self.neurons.resize(64 * self.words(), nothing);
+        let mut next = [0; 256];
+        for (next, start) in next.iter_mut().zip(&self.starts) {
+            *next = 64 * start;
+        }
+        for (neuron, &class) in self.classes.iter().enumerate() {
+            let next = &mut next[usize::from(class)];
+            self.neurons[*next] = neuron as u32;
+            *next += 1;
+        }
+    }
+
+    /// Words of 64 bits, padding included.
+    pub fn words(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// The words of a class.
+    pub fn class(&self, class: usize) -> Range<usize> {
+        self.starts[class]..self.starts[class + 1]
     }
 }
 
-/// Arranges the patterns of all samples in blocks of 64, `order.words` words each, one block after the other; one worker per
-/// scratch buffer.
-pub(super) fn arrange(
-    count: Popcount,
-    out: &mut Vec<BitWord>,
-    patterns: &ActivationPatterns,
-    order: &Order,
-    scratch: &mut [Vec<u64>],
-) {
-    let blocks = patterns.samples().div_ceil(PANEL);
-    out.resize(blocks * order.words, BitWord([0; 64]));
-    let out = Disjoint::new(out);
-    for_each_task(blocks, scratch, |scratch, block| {
-        // SAFETY: each task takes its own block.
-        let out = unsafe { out.piece(block * order.words, order.words) };
-        count.run(ArrangeBlock { out, patterns, block, order, scratch });
-    });
+/// The patterns of one set of samples in the layouts that are counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Side {
+    /// For every block of 64 samples and every neuron the bits of the samples, with a word of zeros after the last neuron.
+    by_neuron: Vec<u64>,
+    /// For every block of 64 samples the words of an order.
+    bits: Vec<BitWord>,
+}
+
+impl Side {
+    /// Takes the patterns of a set, for orders that sort the neurons.
+    pub fn take(&mut self, count: Popcount, patterns: &ActivationPatterns, workers: usize) {
+        let (blocks, words) = (patterns.samples().div_ceil(PANEL), patterns.words_per_row() * 64 + 1);
+        self.by_neuron.resize(blocks * words, 0);
+        let out = Disjoint::new(&mut self.by_neuron);
+        for_each_task(blocks, &mut vec![(); workers], |(), block| {
+            // SAFETY: each task takes its own block.
+            let out = unsafe { out.piece(block * words, words) };
+            count.run(TakeBlock { out, patterns, block });
+        });
+    }
+
+    /// Arranges the patterns in blocks of 64 samples, `order.words()` words each, one block after the other. Where the order sorts
+    /// the neurons, [`Side::take`] was called with these patterns.
+    pub fn arrange(&mut self, count: Popcount, patterns: &ActivationPatterns, order: &Order, workers: usize) {
+        let (blocks, words) = (patterns.samples().div_ceil(PANEL), order.words());
+        let by_neuron = &self.by_neuron;
+        self.bits.resize(blocks * words, BitWord([0; 64]));
+        let out = Disjoint::new(&mut self.bits);
+        for_each_task(blocks, &mut vec![(); workers], |(), block| {
+            // SAFETY: each task takes its own block.
+            let out = unsafe { out.piece(block * words, words) };
+            count.run(ArrangeBlock { out, patterns, by_neuron, block, order });
+        });
+    }
+
+    /// The words of a block, as last arranged.
+    #[inline(always)]
+    pub fn block(&self, block: usize, order: &Order) -> &[BitWord] {
+        &self.bits[block * order.words()..][..order.words()]
+    }
+}
+
+struct TakeBlock<'a> {
+    out: &'a mut [u64],
+    patterns: &'a ActivationPatterns,
+    block: usize,
+}
+
+impl CountKernel for TakeBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let Self { out, patterns, block } = self;
+        for word in 0..patterns.words_per_row() {
+            let mut bits = gather(patterns, block, word);
+            counter.lanes().transpose_bits(&mut bits);
+            out[64 * word..64 * (word + 1)].copy_from_slice(&bits);
+        }
+        out[64 * patterns.words_per_row()] = 0;
+    }
 }
 
 struct ArrangeBlock<'a> {
     out: &'a mut [BitWord],
     patterns: &'a ActivationPatterns,
+    by_neuron: &'a [u64],
     block: usize,
     order: &'a Order,
-    scratch: &'a mut Vec<u64>,
 }
 
 impl CountKernel for ArrangeBlock<'_> {
@@ -73,19 +146,18 @@ impl CountKernel for ArrangeBlock<'_> {
 
     #[inline(always)]
     fn run<C: CountBits>(self, counter: C) {
-        let Self { out, patterns, block, order, scratch } = self;
-        let words = patterns.words_per_row();
+        let Self { out, patterns, by_neuron, block, order } = self;
         if order.neurons.is_empty() {
-            for word in 0..words {
-                out[word] = counter.arrange(&gather(patterns, block, word));
+            for (word, out) in out.iter_mut().enumerate() {
+                *out = counter.arrange(&gather(patterns, block, word));
             }
             return;
         }
-        // Bits by neuron, where a neuron is one word; then 64 neurons at a time in their new order, back to bits by sample.
-        scratch.resize(neuron_words(patterns.neurons()), 0);
-        by_neuron(counter.lanes(), scratch, patterns, block);
+        let words = patterns.words_per_row() * 64 + 1;
+        let by_neuron = &by_neuron[block * words..][..words];
         for (out, neurons) in out.iter_mut().zip(order.neurons.chunks_exact(64)) {
-            let mut bits: [u64; 64] = std::array::from_fn(|t| scratch[neurons[t] as usize]);
+            // 64 neurons in their new order, a word each; turned, they are a word for each sample.
+            let mut bits: [u64; 64] = std::array::from_fn(|t| by_neuron[neurons[t] as usize]);
             counter.lanes().transpose_bits(&mut bits);
             *out = counter.arrange(&bits);
         }
@@ -105,58 +177,12 @@ fn gather(patterns: &ActivationPatterns, block: usize, word: usize) -> [u64; 64]
     bits
 }
 
-/// Words that [`by_neuron`] takes for each block of 64 samples.
-pub(super) fn neuron_words(neurons: usize) -> usize {
-    neurons.next_multiple_of(64) + 1
-}
-
-/// For every neuron the bits of the 64 samples of a block, and at least one word of zeros after the last neuron.
-#[inline(always)]
-pub(super) fn by_neuron<S: Lanes>(s: S, out: &mut [u64], patterns: &ActivationPatterns, block: usize) {
-    out[neuron_words(patterns.neurons()) - 1] = 0;
-    for word in 0..patterns.words_per_row() {
-        let mut bits = gather(patterns, block, word);
-        s.transpose_bits(&mut bits);
-        out[64 * word..64 * (word + 1)].copy_from_slice(&bits);
-    }
-}
-
-/// [`by_neuron`] of all blocks, one after the other.
-pub(super) fn all_by_neuron(count: Popcount, out: &mut Vec<u64>, patterns: &ActivationPatterns, workers: usize) {
-    let blocks = patterns.samples().div_ceil(PANEL);
-    let words = neuron_words(patterns.neurons());
-    out.resize(blocks * words, 0);
-    let out = Disjoint::new(out);
-    for_each_task(blocks, &mut vec![(); workers], |(), block| {
-        // SAFETY: each task takes its own block.
-        let out = unsafe { out.piece(block * words, words) };
-        count.run(NeuronBlock { out, patterns, block });
-    });
-}
-
-struct NeuronBlock<'a> {
-    out: &'a mut [u64],
-    patterns: &'a ActivationPatterns,
-    block: usize,
-}
-
-impl CountKernel for NeuronBlock<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<C: CountBits>(self, counter: C) {
-        by_neuron(counter.lanes(), self.out, self.patterns, self.block);
-    }
-}
-
-/// The signs of every neuron as bits, set for +1: `ceil(outputs / 64)` words per neuron, and for one neuron more, all clear.
-pub(super) fn sign_words<T: Real>(out: &mut Vec<u64>, a: &Panels<T>) {
-    let words = a.columns().div_ceil(64);
+/// The signs of every output, one byte a neuron, 1 for +1: all neurons of the first output, then of the next.
+pub(super) fn signs<T: Real>(out: &mut Vec<u8>, a: &Panels<T>) {
     out.clear();
-    out.resize((a.rows() + 1) * words, 0);
     for i in 0..a.columns() {
-        for r in 0..a.rows() {
-            out[r * words + i / 64] |= u64::from(a.get(r, i) > T::ZERO) << (i % 64);
+        for block in 0..a.blocks() {
+            out.extend(a.block(block)[i].0[..a.rows_in(block)].iter().map(|&sign| u8::from(sign > T::ZERO)));
         }
     }
 }

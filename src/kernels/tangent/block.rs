@@ -15,7 +15,7 @@
 
 use faer::{MatMut, Par};
 
-use super::bits::arrange;
+use super::bits::{Order, Side};
 use super::gram::{inner_products, times_counts};
 use super::target::{Target, transpose};
 use super::{Features, Pending, Worker, Workspace, check_outputs, check_sides};
@@ -63,16 +63,19 @@ pub fn block_with<T: Real>(
     let (target, by_columns) = Target::new(out);
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
     workspace.reserve(par);
-    let Workspace { lines: line_bits, lanes: lane_bits, order, scratch, workers, .. } = workspace;
-    order.set(a, outputs);
-    arrange(count, line_bits, lines.patterns, order, scratch);
-    arrange(count, lane_bits, lanes.patterns, order, scratch);
+    let Workspace { lines: line_bits, lanes: lane_bits, order, workers, .. } = workspace;
+    set_order(order, a, outputs);
+    for (bits, side) in [(&mut *line_bits, lines), (&mut *lane_bits, lanes)] {
+        if outputs.0 != outputs.1 {
+            bits.take(count, side.patterns, workers.len());
+        }
+        bits.arrange(count, side.patterns, order, workers.len());
+    }
     let pass = Pass {
         target: &target,
         lines: (line_bits, lines.z),
         lanes: (lane_bits, lanes.z),
-        words: order.words,
-        plus: order.plus,
+        order,
         scale: T::from_f64(1.0 / a.rows() as f64),
     };
     let across = lanes.z.blocks();
@@ -115,21 +118,36 @@ pub fn symmetric_block_with<T: Real>(
     check_shape("the output", out.nrows(), out.ncols(), samples.samples(), samples.samples())?;
     let (target, _) = Target::new(out);
     workspace.reserve(par);
-    let Workspace { lines: bits, order, scratch, workers, .. } = workspace;
-    order.set(a, outputs);
-    arrange(count, bits, samples.patterns, order, scratch);
+    let Workspace { lines: bits, order, workers, .. } = workspace;
+    set_order(order, a, outputs);
+    if outputs.0 != outputs.1 {
+        bits.take(count, samples.patterns, workers.len());
+    }
+    bits.arrange(count, samples.patterns, order, workers.len());
     let pass = Pass {
         target: &target,
         lines: (bits, samples.z),
         lanes: (bits, samples.z),
-        words: order.words,
-        plus: order.plus,
+        order,
         scale: T::from_f64(1.0 / a.rows() as f64),
     };
     let blocks = samples.z.blocks();
     let tile = |worker: &mut _, task| pass.tile(count, worker, below_diagonal(task), true);
     for_each_task_then(blocks * (blocks + 1) / 2, workers, tile, |worker| pass.finish(count, worker));
     Ok(())
+}
+
+/// For i = k all neurons as they come. For i != k those with a^i = a^k first, then the others: the signed sum is the count over the
+/// first words less the count over the rest.
+fn set_order<T: Real>(order: &mut Order, a: &Panels<T>, (i, k): (usize, usize)) {
+    if i == k {
+        order.keep(a.rows());
+        return;
+    }
+    for (r, class) in order.reset(a.rows()).iter_mut().enumerate() {
+        *class = u8::from(a.get(r, i) != a.get(r, k));
+    }
+    order.sort(2);
 }
 
 /// Line and lane of entry `n` of a lower triangle, counted line by line.
@@ -148,10 +166,9 @@ fn below_diagonal(n: usize) -> (usize, usize) {
 /// What every tile reads.
 struct Pass<'a, T> {
     target: &'a Target<'a, T>,
-    lines: (&'a [BitWord], &'a Panels<T>),
-    lanes: (&'a [BitWord], &'a Panels<T>),
-    words: usize,
-    plus: usize,
+    lines: (&'a Side, &'a Panels<T>),
+    lanes: (&'a Side, &'a Panels<T>),
+    order: &'a Order,
     scale: T,
 }
 
@@ -167,12 +184,12 @@ impl<T: Real> Pass<'_, T> {
     /// Computes and writes the tile of 64 lines by 64 lanes at `at`, and leaves its transpose in the worker's buffer if `mirror`
     /// and it is off the diagonal.
     fn tile(self, count: Popcount, worker: &mut Worker<T>, at: (usize, usize), mirror: bool) {
-        let Self { lines: (b, zb), lanes: (x, zx), words, plus, .. } = self;
-        let (b, x) = (&b[at.0 * words..][..words], &x[at.1 * words..][..words]);
+        let Self { lines: (b, zb), lanes: (x, zx), order, .. } = self;
+        let (b, x, plus) = (b.block(at.0, order), x.block(at.1, order), order.class(0).end);
         let groups = zx.rows_in(at.1).div_ceil(16);
         for first in (0..zb.rows_in(at.0)).step_by(4) {
             // Counting knows no floating-point type and the rest no way of counting, so that each is compiled few times.
-            count.run(CountLines { b, first, x, groups, plus, counts: &mut worker.counts });
+            count.run(CountLines { b, first, x, groups, plus, counts: &mut worker.counts[0] });
             count.level().run(FinishLines { pass: self, worker, at, first });
         }
         count.level().run(FinishTile { pass: self, worker, at, mirror });
@@ -238,7 +255,7 @@ impl<T: Real> Kernel for FinishLines<'_, T> {
         let (rows, lanes) = ((zb.rows_in(line) - first).min(4), zx.rows_in(lane));
         let tile = &mut worker.tiles[first..first + 4];
         inner_products(s, zb.block(line), first, zx.block(lane), lanes, scale, tile);
-        times_counts(tile, &worker.counts);
+        times_counts(tile, &worker.counts[0]);
         // SAFETY: each task writes its own tile, and the mirror image across the diagonal, which no other task does; a worker
         // ends with a fence.
         unsafe {

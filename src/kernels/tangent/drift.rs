@@ -1,14 +1,19 @@
 //! How far the finite-width tangent kernel is from where it started, and from its limit.
 
-use faer::Par;
+use faer::{MatRef, Par};
 
-use super::bits::{all_by_neuron, sign_words};
-use super::group::{Group, LINES, lane_block};
+use super::bits::{self, Order, Side};
+use super::classes::{CLASSES, ClassCounts, count_class, signed_counts};
+use super::gram::inner_products;
+use super::quintets::{PAIRS, Quintet, quintets};
 use super::{Features, check_outputs, check_sides, reference};
 use crate::Result;
 use crate::kernels::patterns::ActivationPatterns;
-use crate::kernels::{Disjoint, PANEL, Panels, for_each_task, workers};
-use crate::simd::{Popcount, Real};
+use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task, workers};
+use crate::simd::{CountBits, CountKernel, Counts, Lanes, Popcount, Real};
+
+/// Lines of one task.
+const LINES: usize = 32;
 
 /// Frobenius norms over the whole dN x dN kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,25 +76,37 @@ pub fn drift_with<T: Real>(
         return Ok(Drift { change: 0.0, start: 0.0, gap: 0.0, limit: 0.0 });
     }
     let workers = workers(par);
-    let rows: Vec<f64> = (0..z.rows()).flat_map(|j| (0..z.columns()).map(move |c| z.get(j, c).to_f64())).collect();
-    let (mut signs, mut by_neuron) = (Vec::new(), [Vec::new(), Vec::new()]);
-    sign_words(&mut signs, a);
+    let (samples, inputs) = (z.rows(), z.columns());
+    let rows: Vec<f64> = (0..samples).flat_map(|j| (0..inputs).map(move |c| z.get(j, c).to_f64())).collect();
+    let z = Panels::from_matrix("the samples", MatRef::from_row_major_slice(&rows, samples, inputs))?;
     // Unmoved patterns need no second count.
     let sets = if now == start { &[start][..] } else { &[start, now][..] };
-    for (out, patterns) in by_neuron.iter_mut().zip(sets) {
-        all_by_neuron(count, out, patterns, workers);
+    let mut sides = [Side::default(), Side::default()];
+    for (side, patterns) in sides.iter_mut().zip(sets) {
+        side.take(count, patterns, workers);
     }
-    let groups = z.rows().div_ceil(LINES);
-    let mut sums = vec![[0.0; 4]; groups];
-    let out = Disjoint::new(&mut sums);
-    let pass =
-        Pass { sets, by_neuron: &by_neuron, signs: &signs, rows: &rows, inputs: z.columns(), outputs: a.columns() };
-    for_each_task(groups, &mut vec![Buffers::new(); workers], |buffers, task| {
-        let group = groups - 1 - task;
-        // SAFETY: each task takes its own sums.
-        let sums = unsafe { &mut out.piece(group, 1)[0] };
-        pass.group(count, buffers, group * LINES, sums);
-    });
+    let (mut order, mut signs) = (Order::default(), Vec::new());
+    bits::signs(&mut signs, a);
+    let tasks = samples.div_ceil(LINES);
+    let mut sums = vec![[0.0; 4]; tasks];
+    let mut buffers = vec![Buffers::new(); workers];
+    for (n, quintet) in quintets(a.columns()).iter().enumerate() {
+        quintet.order(&mut order, &signs, a.rows());
+        for (side, patterns) in sides.iter_mut().zip(sets) {
+            side.arrange(count, patterns, &order, workers);
+        }
+        let once = (n == 0).then_some(a.columns() as f64);
+        let pass =
+            Pass { sides: &sides[..sets.len()], order: &order, quintet, once, z: &z, rows: &rows, neurons: a.rows() };
+        let out = Disjoint::new(&mut sums);
+        for_each_task(tasks, &mut buffers, |buffers, task| {
+            // The last tasks have the most lanes, so they come first and the short ones fill the gaps at the end.
+            let task = tasks - 1 - task;
+            // SAFETY: each task takes its own sums.
+            let sums = unsafe { &mut out.piece(task, 1)[0] };
+            pass.lines(count, buffers, task * LINES, sums);
+        });
+    }
     let mut total = [0.0; 4];
     for sums in &sums {
         for (total, sum) in total.iter_mut().zip(sums) {
@@ -100,100 +117,161 @@ pub fn drift_with<T: Real>(
     Ok(Drift { change, start, gap, limit })
 }
 
-/// What every group reads.
+/// What every task reads.
 struct Pass<'a> {
     /// The patterns at the start, then those now unless they are the same.
-    sets: &'a [&'a ActivationPatterns],
-    by_neuron: &'a [Vec<u64>; 2],
-    signs: &'a [u64],
+    sides: &'a [Side],
+    order: &'a Order,
+    quintet: &'a Quintet,
+    /// The number of outputs, where the blocks on the diagonal are to be added as well: in one of the quintets.
+    once: Option<f64>,
+    z: &'a Panels<f64>,
+    /// The same, row by row.
     rows: &'a [f64],
-    inputs: usize,
-    outputs: usize,
+    neurons: usize,
 }
 
-impl Pass<'_> {
-    fn row(&self, sample: usize) -> &[f64] {
-        &self.rows[sample * self.inputs..(sample + 1) * self.inputs]
-    }
-}
-
-/// Buffers of one worker.
+/// Buffers of one worker, for four lines and a block of lanes; of two, one is for the start and one for now.
 #[derive(Clone)]
 struct Buffers {
-    groups: [Group; 2],
-    /// For each line, sums over pairs of outputs of the squared signed counts, and of the squares of their change.
-    squares: Vec<[[f64; PANEL]; 2]>,
+    counts: Box<ClassCounts>,
+    /// Inner products, by line.
+    gram: Vec<Lane64<f64>>,
+    /// Signed counts, four lines for each pair.
+    signed: [Vec<[i32; PANEL]>; 2],
+    /// Sums over the quintet's blocks off the diagonal, by line: squared counts at the start, and squares of their change.
+    squares: [Vec<Lane64<f64>>; 2],
 }
 
 impl Buffers {
     fn new() -> Self {
-        Self { groups: Default::default(), squares: vec![[[0.0; PANEL]; 2]; LINES] }
+        let four = vec![Lane64([0.0; PANEL]); 4];
+        Self {
+            counts: Box::new([Counts([[0; PANEL]; 4]); CLASSES]),
+            gram: four.clone(),
+            signed: [vec![[0; PANEL]; 4 * PAIRS], vec![[0; PANEL]; 4 * PAIRS]],
+            squares: [four.clone(), four],
+        }
     }
 }
 
 impl Pass<'_> {
-    /// Sums of the lines from `first` on against the lanes up to the diagonal.
-    fn group(&self, count: Popcount, buffers: &mut Buffers, first: usize, sums: &mut [f64; 4]) {
-        let Buffers { groups: sets, squares } = buffers;
-        let sets = &mut sets[..self.sets.len()];
-        let (samples, neurons) = (self.sets[0].samples(), self.sets[0].neurons());
-        let rows = (samples - first).min(LINES);
-        for (group, patterns) in sets.iter_mut().zip(self.sets) {
-            group.set_lines(count, patterns, (first, rows), self.signs, self.outputs);
-        }
+    /// Adds the lines from `first` on against the lanes up to the diagonal.
+    fn lines(&self, count: Popcount, buffers: &mut Buffers, first: usize, sums: &mut [f64; 4]) {
+        let samples = self.z.rows();
         for block in 0..=first / PANEL {
-            let width = (samples - block * PANEL).min(PANEL).min(first + LINES - block * PANEL);
-            let groups = width.div_ceil(16);
-            for (group, by_neuron) in sets.iter_mut().zip(self.by_neuron) {
-                group.set_lanes(count, lane_block(by_neuron, neurons, block), groups);
-            }
-            squares.fill([[0.0; PANEL]; 2]);
-            for line in 0..rows {
-                add_squares(&mut squares[line], sets, self.outputs as f64, |group| &group.totals[line]);
-            }
-            for i in 0..self.outputs {
-                sets.iter_mut().for_each(|group| group.output(count, i, groups));
-                for k in i + 1..self.outputs {
-                    for line in 0..rows {
-                        // Twice, for the blocks (i, k) and (k, i).
-                        add_squares(&mut squares[line], sets, 2.0, |group| &group.signed[k * rows + line]);
+            let width = self.z.rows_in(block).min(first + LINES - block * PANEL);
+            for line in (first..samples.min(first + LINES)).step_by(4) {
+                count.run(Tile { pass: self, buffers: &mut *buffers, line, block, width });
+                for r in 0..4.min(samples - line) {
+                    for lane in 0..width {
+                        let l = block * PANEL + lane;
+                        // Within the lines of a task both orders of a pair occur; before them only one does.
+                        let times = if l < first { 2.0 } else { 1.0 };
+                        self.add(buffers, (line + r, l), (r, lane), times, sums);
                     }
                 }
             }
-            for line in 0..rows {
-                for lane in 0..width {
-                    let (j, l) = (first + line, block * PANEL + lane);
-                    // Within the group both orders of a pair occur; before it only one does.
-                    let times = if l < first { 2.0 } else { 1.0 };
-                    let (x, y) = (self.row(j), self.row(l));
-                    let gram = x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / neurons as f64;
-                    let limit = reference::limit(x, y);
-                    let total = f64::from(sets[0].totals[line][lane]);
-                    let [start, change] = squares[line].map(|squares| squares[lane]);
-                    let outputs = self.outputs as f64;
-                    let gap = gram * total - limit;
-                    sums[0] += times * gram * gram * change;
-                    sums[1] += times * gram * gram * start;
-                    sums[2] += times * (outputs * gap * gap + gram * gram * (start - outputs * total * total));
-                    sums[3] += times * outputs * limit * limit;
+        }
+    }
+
+    /// Adds `times` what samples j and l contribute, which are line `r` and lane `lane` of the last tile.
+    #[inline(always)]
+    fn add(
+        &self,
+        buffers: &Buffers,
+        (j, l): (usize, usize),
+        (r, lane): (usize, usize),
+        times: f64,
+        sums: &mut [f64; 4],
+    ) {
+        let gram = buffers.gram[r].0[lane];
+        let weight = times * gram * gram;
+        let [start, change] = [&buffers.squares[0], &buffers.squares[1]].map(|squares| squares[r].0[lane]);
+        sums[0] += weight * change;
+        sums[1] += weight * start;
+        sums[2] += weight * start;
+        if let Some(outputs) = self.once {
+            let row = |sample: usize| &self.rows[sample * self.z.columns()..][..self.z.columns()];
+            let limit = reference::limit(row(j), row(l));
+            // Counts without signs, which every output has with itself.
+            let [total, now] = [0, self.sides.len() - 1].map(|set| f64::from(buffers.signed[set][r][lane]));
+            let gap = gram * total - limit;
+            sums[0] += weight * outputs * (now - total) * (now - total);
+            sums[1] += weight * outputs * total * total;
+            sums[2] += times * outputs * gap * gap;
+            sums[3] += times * outputs * limit * limit;
+        }
+    }
+}
+
+/// Inner products, signed counts and their squares of four lines with a block of lanes.
+struct Tile<'a> {
+    pass: &'a Pass<'a>,
+    buffers: &'a mut Buffers,
+    line: usize,
+    block: usize,
+    width: usize,
+}
+
+impl CountKernel for Tile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let Self { pass, buffers, line, block, width } = self;
+        let (own, within, s) = (line / PANEL, line % PANEL, counter.lanes());
+        let Buffers { counts, gram, signed, squares } = buffers;
+        inner_products(s, pass.z.block(own), within, pass.z.block(block), width, 1.0 / pass.neurons as f64, gram);
+        for (side, signed) in pass.sides.iter().zip(signed.iter_mut()) {
+            let (b, x) = (side.block(own, pass.order), side.block(block, pass.order));
+            for class in 0..CLASSES {
+                count_class(counter, (pass.order, class), (b, within), x, width.div_ceil(16), counts);
+            }
+            write_signed(s, counts, signed, width);
+        }
+        squares.iter_mut().for_each(|squares| squares.fill(Lane64([0.0; PANEL])));
+        let [start, now] = signed;
+        for &(pair, (i, k)) in &pass.quintet.blocks {
+            for r in 0..if i == k { 0 } else { 4 } {
+                let (start, now) = (&start[4 * pair + r], &now[4 * pair + r]);
+                add_squares(start, &mut squares[0][r]);
+                if pass.sides.len() > 1 {
+                    add_squares_of_change(start, now, &mut squares[1][r]);
                 }
             }
         }
     }
 }
 
-/// Adds `times` the squares of the counts at the start, and of their change.
+/// Writes the signed counts of four lines and at least the first `lanes` lanes, four lines for each pair.
 #[inline(always)]
-fn add_squares(squares: &mut [[f64; PANEL]; 2], sets: &[Group], times: f64, counts: impl Fn(&Group) -> &[i32; PANEL]) {
-    let start = counts(&sets[0]);
-    for lane in 0..PANEL {
-        squares[0][lane] += times * f64::from(start[lane]) * f64::from(start[lane]);
-    }
-    if let Some(now) = sets.get(1) {
-        let now = counts(now);
-        for lane in 0..PANEL {
-            let change = f64::from(now[lane] - start[lane]);
-            squares[1][lane] += times * change * change;
+fn write_signed<S: Lanes>(s: S, counts: &ClassCounts, to: &mut [[i32; PANEL]], lanes: usize) {
+    assert!(to.len() >= 4 * PAIRS);
+    for r in 0..4 {
+        for lane in (0..lanes).step_by(S::U32_LANES) {
+            let signed = signed_counts(s, counts, r, lane);
+            for pair in 0..PAIRS {
+                let to = to[4 * pair + r].as_mut_ptr();
+                // SAFETY: `signed_counts` has made sure that the vector lies within the 64 lanes; its bits are integers.
+                unsafe { to.add(lane).cast::<S::u32s>().write_unaligned(signed[pair]) };
+            }
         }
+    }
+}
+
+#[inline(always)]
+fn add_squares(counts: &[i32; PANEL], squares: &mut Lane64<f64>) {
+    for lane in 0..PANEL {
+        let count = f64::from(counts[lane]);
+        squares.0[lane] += count * count;
+    }
+}
+
+#[inline(always)]
+fn add_squares_of_change(start: &[i32; PANEL], now: &[i32; PANEL], squares: &mut Lane64<f64>) {
+    for lane in 0..PANEL {
+        let change = f64::from(now[lane] - start[lane]);
+        squares.0[lane] += change * change;
     }
 }

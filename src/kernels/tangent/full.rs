@@ -1,31 +1,45 @@
 //! The whole finite-width tangent kernel, all blocks at once.
 //!
 //! ```text
-//! per group of 32 lines j, per block of 64 lanes l (up to the diagonal only, if symmetric):
-//!     gram[j][lanes] = <z_j, z_lanes> / m
-//!     the diagonal blocks, which are all the same: gram * total
-//!     per output i, per later output k: gram * signed counts of (i, k)
-//!         goes to blocks (i, k) and (k, i), and its transpose too if it stands for both triangles
+//! per quintet of outputs: neurons sorted by the class of their signs, bit rows of 64 samples side by side
+//!     per four lines j, per block of 64 lanes l:
+//!         counts[class][j][lanes], a class after the other                             in registers
+//!             meanwhile the values of the last four lines leave, in bursts
+//!         gram[j][lanes]         = <z_j, z_lanes> / m
+//!         signed[pair][j][lanes] = Walsh-Hadamard transform of the counts              in registers
+//!         value[pair][j][lanes]  = gram * signed     for blocks (i, k) and (k, i)      in a buffer
 //! ```
 //!
-//! A few outputs are done block by block instead: compressing the bits for each line would cost more than it saves.
+//! Ten pairs of outputs cost the counting of one, see [`super::classes`]. Both triangles of a symmetric kernel are counted: the
+//! stores of one line of all blocks of a quintet, each line growing from left to right, take no longer than a streaming fill, where
+//! mirrored tiles, in runs of one or two cache lines, took twice as long and had to be waited for.
 
 use faer::{MatMut, Par};
 
-use super::bits::{all_by_neuron, sign_words};
-use super::block::{block_with, symmetric_block_with};
-use super::gram::{inner_products, times};
-use super::group::{LINES, lane_block};
-use super::target::{Target, transpose};
-use super::{Features, Worker, Workspace, check_outputs, check_sides};
+use super::bits::{Order, Side};
+use super::block::symmetric_block_with;
+use super::classes::{CLASSES, ClassCounts, count_class, signed_counts};
+use super::gram::inner_products;
+use super::quintets::{PAIRS, quintets};
+use super::target::Target;
+use super::{Features, Pending, Worker, Workspace, check_outputs, check_sides};
 use crate::Result;
 use crate::kernels::panels::check_shape;
-use crate::kernels::{Lane64, PANEL, Panels, for_each_task};
-use crate::simd::{Kernel, Lanes, Popcount, Real};
+use crate::kernels::{Lane64, PANEL, Panels, for_each_task_then};
+use crate::simd::{CountBits, CountKernel, Kernel, Lanes, Popcount, Real};
 
-/// Outputs from which on all blocks are computed together: the d(d-1)/2 pairs then gain more from counting half the neurons than
-/// the compression takes, which is as much as about 25 of them.
-const TOGETHER_FROM: usize = 8;
+/// Lines of one task.
+const LINES: usize = 32;
+
+/// Words of 64 lanes that stay in a second-level cache, 256 KB.
+const LANE_WORDS: usize = 512;
+
+/// Bursts in which the values of four lines leave: a burst costs the same however long it is, as long as it is not longer than the
+/// queue of stores; with two or eight of them 3 % are lost.
+const BURSTS: usize = 4;
+
+/// Where the values begin in the buffer of a worker, behind the inner products; four lines for each pair.
+const VALUES: usize = 4;
 
 /// [`full_with`] at the current level.
 ///
@@ -50,7 +64,7 @@ pub fn full_into<T: Real>(
 /// [`crate::Error::Empty`] without neurons.
 pub fn full_with<T: Real>(
     count: Popcount,
-    mut out: MatMut<'_, T>,
+    out: MatMut<'_, T>,
     a: &Panels<T>,
     rows: Features<'_, T>,
     columns: Features<'_, T>,
@@ -61,14 +75,9 @@ pub fn full_with<T: Real>(
     check_outputs(a, 0..a.columns())?;
     let (n1, n2) = (rows.samples(), columns.samples());
     check_shape("the output", out.nrows(), out.ncols(), a.columns() * n1, a.columns() * n2)?;
-    if a.columns() < TOGETHER_FROM {
-        return one_by_one(out.as_mut(), a.columns(), (n1, n2), |out, outputs| {
-            block_with(count, out, outputs, a, rows, columns, workspace, par)
-        });
-    }
     let (target, by_columns) = Target::new(out);
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
-    together(count, &target, a, (lines, lanes), false, workspace, par);
+    all_blocks(count, &target, a, (lines, lanes), workspace, par);
     Ok(())
 }
 
@@ -92,7 +101,7 @@ pub fn symmetric_full_into<T: Real>(
 /// As for [`full_with`].
 pub fn symmetric_full_with<T: Real>(
     count: Popcount,
-    mut out: MatMut<'_, T>,
+    out: MatMut<'_, T>,
     a: &Panels<T>,
     samples: Features<'_, T>,
     workspace: &mut Workspace<T>,
@@ -102,216 +111,177 @@ pub fn symmetric_full_with<T: Real>(
     check_outputs(a, 0..a.columns())?;
     let n = samples.samples();
     check_shape("the output", out.nrows(), out.ncols(), a.columns() * n, a.columns() * n)?;
-    if a.columns() < TOGETHER_FROM {
-        return one_by_one(out.as_mut(), a.columns(), (n, n), |out, outputs| {
-            symmetric_block_with(count, out, outputs, a, samples, workspace, par)
-        });
+    if a.columns() == 1 {
+        // A single block counts half of what is symmetric, and nothing else is to be gained.
+        return symmetric_block_with(count, out, (0, 0), a, samples, workspace, par);
     }
     let (target, _) = Target::new(out);
-    together(count, &target, a, (samples, samples), true, workspace, par);
+    all_blocks(count, &target, a, (samples, samples), workspace, par);
     Ok(())
 }
 
-/// Computes the different blocks one after the other and copies them to where they occur again.
-fn one_by_one<T: Real>(
-    mut out: MatMut<'_, T>,
-    outputs: usize,
-    (n1, n2): (usize, usize),
-    mut block: impl FnMut(MatMut<'_, T>, (usize, usize)) -> Result<()>,
-) -> Result<()> {
-    for k in 0..outputs {
-        for i in 0..k {
-            block(out.as_mut().submatrix_mut(i * n1, k * n2, n1, n2), (i, k))?;
-            let (left, right) = out.as_mut().split_at_col_mut(k * n2);
-            left.submatrix_mut(k * n1, i * n2, n1, n2).copy_from(right.submatrix(i * n1, 0, n1, n2));
-        }
-        if k == 0 {
-            block(out.as_mut().submatrix_mut(0, 0, n1, n2), (0, 0))?;
-        } else {
-            let (left, right) = out.as_mut().split_at_col_mut(k * n2);
-            right.submatrix_mut(k * n1, 0, n1, n2).copy_from(left.submatrix(0, 0, n1, n2));
-        }
-    }
-    Ok(())
+/// How often all pairs of samples are counted for the whole kernel of `outputs` outputs, where one pass counts a pair of samples
+/// once, over all neurons, and gives up to ten pairs of outputs: 30 passes for the 276 pairs of 24 outputs.
+pub fn counting_passes(outputs: usize) -> usize {
+    quintets(outputs).len()
 }
 
-/// Computes all blocks together.
-fn together<T: Real>(
+/// Writes all blocks, a quintet of outputs at a time.
+fn all_blocks<T: Real>(
     count: Popcount,
     target: &Target<'_, T>,
     a: &Panels<T>,
     (lines, lanes): (Features<'_, T>, Features<'_, T>),
-    symmetric: bool,
     workspace: &mut Workspace<T>,
     par: Par,
 ) {
     workspace.reserve(par);
-    let Workspace { workers, by_neuron, signs, .. } = workspace;
-    all_by_neuron(count, by_neuron, lanes.patterns, workers.len());
-    sign_words(signs, a);
-    let pass = Pass {
-        target,
-        lines,
-        lanes,
-        by_neuron,
-        signs,
-        outputs: a.columns(),
-        scale: T::from_f64(1.0 / a.rows() as f64),
-        symmetric,
-    };
-    let groups = lines.samples().div_ceil(LINES);
-    for_each_task(groups, workers, |worker, task| {
-        // The last groups have the most lanes, so they come first and the short ones fill the gaps at the end.
-        pass.group(count, worker, (groups - 1 - task) * LINES);
-    });
+    let Workspace { lines: line_bits, lanes: lane_bits, order, signs, workers } = workspace;
+    let same = std::ptr::eq(lines.patterns, lanes.patterns);
+    super::bits::signs(signs, a);
+    line_bits.take(count, lines.patterns, workers.len());
+    if !same {
+        lane_bits.take(count, lanes.patterns, workers.len());
+    }
+    for quintet in quintets(a.columns()) {
+        quintet.order(order, signs, a.rows());
+        line_bits.arrange(count, lines.patterns, order, workers.len());
+        if !same {
+            lane_bits.arrange(count, lanes.patterns, order, workers.len());
+        }
+        let pass = Pass {
+            target,
+            lines: (line_bits, lines.z),
+            lanes: (if same { line_bits } else { lane_bits }, lanes.z),
+            order,
+            blocks: &quintet.blocks,
+            scale: T::from_f64(1.0 / a.rows() as f64),
+        };
+        for_each_task_then(
+            lines.samples().div_ceil(LINES),
+            workers,
+            |worker, task| pass.lines(count, worker, task * LINES),
+            |worker| count.level().run(Finish { pass: &pass, worker }),
+        );
+    }
 }
 
-/// What every group reads.
+/// What every task reads.
 struct Pass<'a, T> {
     target: &'a Target<'a, T>,
-    lines: Features<'a, T>,
-    lanes: Features<'a, T>,
-    by_neuron: &'a [u64],
-    signs: &'a [u64],
-    outputs: usize,
+    lines: (&'a Side, &'a Panels<T>),
+    lanes: (&'a Side, &'a Panels<T>),
+    order: &'a Order,
+    /// Blocks of the kernel with the number of their signed counts.
+    blocks: &'a [(usize, (usize, usize))],
     scale: T,
-    symmetric: bool,
 }
 
 impl<T: Real> Pass<'_, T> {
     /// The lines from `first` on against all lanes.
-    fn group(&self, count: Popcount, worker: &mut Worker<T>, first: usize) {
-        let Self { target, lines, lanes, outputs, symmetric, .. } = *self;
-        let Worker { tiles, group, .. } = worker;
-        let (n1, n2) = (lines.samples(), lanes.samples());
-        let rows = (n1 - first).min(LINES);
-        let (own, within) = (first / PANEL, first % PANEL);
-        group.set_lines(count, lines.patterns, (first, rows), self.signs, outputs);
-        for block in 0..if symmetric { own + 1 } else { lanes.z.blocks() } {
-            let mut width = lanes.z.rows_in(block);
-            let mut mirrored = if symmetric { width } else { 0 };
-            if symmetric && block == own {
-                // Lanes beyond these lines are the lanes of later groups, which mirror them to here.
-                width = width.min(within + LINES);
-                mirrored = within;
-            }
-            let groups = width.div_ceil(16);
-            group.set_lanes(count, lane_block(self.by_neuron, lanes.patterns.neurons(), block), groups);
-            let place = Place { target, first, lane: block * PANEL, rows, width, mirrored, sides: (n1, n2) };
-            let level = count.level();
-            level.run(Gram { pass: self, tiles, own: (own, within), block, width });
-            level.run(Store { place, tiles, counts: &group.totals, blocks: (0..outputs).map(|i| (i, i)) });
-            for i in 0..outputs {
-                group.output(count, i, groups);
-                for k in i + 1..outputs {
-                    let counts = &group.signed[k * rows..(k + 1) * rows];
-                    level.run(Store { place, tiles, counts, blocks: [(i, k), (k, i)].into_iter() });
+    fn lines(&self, count: Popcount, worker: &mut Worker<T>, first: usize) {
+        let (lines, lanes) = (self.lines.1.rows().min(first + LINES), self.lanes.1.blocks());
+        let chunk = (LANE_WORDS / self.order.words()).max(1);
+        for start in (0..lanes).step_by(chunk) {
+            for line in (first..lines).step_by(4) {
+                for block in start..(start + chunk).min(lanes) {
+                    count.run(Tile { pass: self, worker, line, block });
                 }
             }
         }
-        count.level().run(Fence);
     }
-}
 
-/// The inner products of a group with a block of lanes.
-struct Gram<'a, T> {
-    pass: &'a Pass<'a, T>,
-    tiles: &'a mut [Lane64<T>],
-    own: (usize, usize),
-    block: usize,
-    width: usize,
-}
-
-impl<T: Real> Kernel for Gram<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Lanes>(self, s: S) {
-        let Self { pass, tiles, own: (own, within), block, width } = self;
-        for (quarter, gram) in tiles[..LINES].chunks_exact_mut(4).enumerate() {
-            let (b, x) = (pass.lines.z.block(own), pass.lanes.z.block(block));
-            inner_products(s, b, within + 4 * quarter, x, width, pass.scale, gram);
-        }
-    }
-}
-
-/// Multiplies counts by the inner products, and writes them to some blocks of the kernel.
-struct Store<'a, T, I> {
-    place: Place<'a, T>,
-    tiles: &'a mut [Lane64<T>],
-    counts: &'a [[i32; PANEL]],
-    blocks: I,
-}
-
-impl<T: Real, I: Iterator<Item = (usize, usize)>> Kernel for Store<'_, T, I> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Lanes>(self, s: S) {
-        let Self { place, tiles, counts, blocks } = self;
-        let (gram, rest) = tiles.split_at_mut(LINES);
-        let (values, rest) = rest.split_at_mut(LINES);
-        for ((values, gram), counts) in values.iter_mut().zip(gram).zip(counts) {
-            times(gram, counts, values);
-        }
-        let transposed = &mut rest[..PANEL];
-        transpose(s, values, place.rows, place.mirrored, transposed);
-        let values = &values[..place.rows];
-        for block in blocks {
-            // SAFETY: no two groups write the same places, see `Place`, and each ends with a fence.
-            unsafe { place.write(s, block, values, transposed) };
-        }
-    }
-}
-
-/// Orders the streaming stores of a group before what comes later.
-struct Fence;
-
-impl Kernel for Fence {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Lanes>(self, s: S) {
-        s.fence();
-    }
-}
-
-/// Where within every block the values of a group and a block of lanes go: lines from `first` and lanes from `lane` on,
-/// `rows` and `width` of them, and mirrored across the diagonal for the first `mirrored` lanes, which belong to earlier groups.
-struct Place<'a, T> {
-    target: &'a Target<'a, T>,
-    first: usize,
-    lane: usize,
-    rows: usize,
-    width: usize,
-    mirrored: usize,
-    sides: (usize, usize),
-}
-
-impl<T> Clone for Place<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Place<'_, T> {}
-
-impl<T: Real> Place<'_, T> {
-    /// Writes the values of one block of the kernel.
+    /// Writes the values of four lines to the next blocks of the kernel, until `blocks` of them are written.
     ///
     /// # Safety
-    /// - As for [`Target::write`].
+    /// - [`Lanes::fence`] is called before another thread reads them.
     #[inline(always)]
-    unsafe fn write<S: Lanes>(&self, s: S, (i, k): (usize, usize), values: &[Lane64<T>], transposed: &[Lane64<T>]) {
-        let (n1, n2) = self.sides;
-        // SAFETY: the caller's word.
-        unsafe {
-            self.target.write(s, values, i * n1 + self.first, k * n2 + self.lane, self.width);
-            // A rectangle has nothing to mirror, and its lanes need not be lines.
-            if self.mirrored > 0 {
-                let transposed = &transposed[..self.mirrored];
-                self.target.write(s, transposed, i * n1 + self.lane, k * n2 + self.first, values.len());
+    unsafe fn write_pending<S: Lanes>(&self, s: S, worker: &mut Worker<T>, blocks: usize) {
+        let (n1, n2) = (self.lines.1.rows(), self.lanes.1.rows());
+        if let Some(Pending { at: (line, lane), lines, lanes, written }) = &mut worker.pending {
+            for &(pair, (i, k)) in &self.blocks[*written..blocks] {
+                let values = &worker.tiles[VALUES + 4 * pair..][..*lines];
+                // SAFETY: every block is written by one quintet, and these lines of it by one task; the fence is the caller's.
+                unsafe { self.target.write(s, values, i * n1 + *line, k * n2 + *lane, *lanes) };
+            }
+            *written = blocks;
+        }
+    }
+}
+
+/// Four lines against a block of lanes: counts them, writes the values of the last such tile meanwhile, and leaves its own.
+struct Tile<'a, T> {
+    pass: &'a Pass<'a, T>,
+    worker: &'a mut Worker<T>,
+    line: usize,
+    block: usize,
+}
+
+impl<T: Real> CountKernel for Tile<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: CountBits>(self, counter: C) {
+        let Self { pass, worker, line, block } = self;
+        let s = counter.lanes();
+        let ((line_bits, line_z), (lane_bits, lane_z)) = (pass.lines, pass.lanes);
+        let (own, within, width) = (line / PANEL, line % PANEL, lane_z.rows_in(block));
+        let (b, x) = (line_bits.block(own, pass.order), lane_bits.block(block, pass.order));
+        for class in 0..CLASSES {
+            let counts = &mut worker.counts;
+            count_class(counter, (pass.order, class), (b, within), x, width.div_ceil(16), counts);
+            if (class + 1) % (CLASSES / BURSTS) == 0 {
+                // SAFETY: a worker ends with a fence.
+                unsafe { pass.write_pending(s, worker, pass.blocks.len() * (class + 1) / CLASSES) };
             }
         }
+        let (gram, values) = worker.tiles.split_at_mut(VALUES);
+        inner_products(s, line_z.block(own), within, lane_z.block(block), width, pass.scale, gram);
+        scale_counts(s, &worker.counts, gram, values, width);
+        let lines = (line_z.rows() - line).min(4);
+        worker.pending = Some(Pending { at: (line, block * PANEL), lines, lanes: width, written: 0 });
+    }
+}
+
+/// `values[4 pair + r][lane] = gram[r][lane] * signed count` for four lines r and at least the first `lanes` lanes.
+///
+/// # Panics
+/// If `values` or `gram` have too few lines or `lanes` is above 64.
+#[inline(always)]
+fn scale_counts<T: Real, S: Lanes>(
+    s: S,
+    counts: &ClassCounts,
+    gram: &[Lane64<T>],
+    values: &mut [Lane64<T>],
+    lanes: usize,
+) {
+    assert!(gram.len() >= 4 && values.len() >= 4 * PAIRS);
+    for r in 0..4 {
+        for lane in (0..lanes).step_by(S::U32_LANES) {
+            let signed = signed_counts(s, counts, r, lane);
+            for pair in 0..PAIRS {
+                let (scale, to) = (&gram[r].0, &mut values[4 * pair + r].0);
+                // SAFETY: `signed_counts` has made sure that the vector lies within the 64 lanes.
+                unsafe { T::vscale_counts(s, signed[pair], scale.as_ptr().add(lane), to.as_mut_ptr().add(lane)) };
+            }
+        }
+    }
+}
+
+/// Ends the work of a worker on a quintet.
+struct Finish<'a, T> {
+    pass: &'a Pass<'a, T>,
+    worker: &'a mut Worker<T>,
+}
+
+impl<T: Real> Kernel for Finish<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        // SAFETY: the fence follows.
+        unsafe { self.pass.write_pending(s, self.worker, self.pass.blocks.len()) };
+        self.worker.pending = None;
+        s.fence();
     }
 }

@@ -53,14 +53,6 @@ fn tiled<T: Real, S: Lanes, const V: usize>(
     }
 }
 
-/// `values[lane] = gram[lane] * count[lane]`.
-#[inline(always)]
-pub(super) fn times<T: Real>(gram: &Lane64<T>, counts: &[i32; PANEL], values: &mut Lane64<T>) {
-    for lane in 0..PANEL {
-        values.0[lane] = gram.0[lane] * T::from_f64(f64::from(counts[lane]));
-    }
-}
-
 /// Multiplies four lines by their counts.
 #[inline(always)]
 pub(super) fn times_counts<T: Real>(lines: &mut [Lane64<T>], counts: &Counts) {

@@ -11,17 +11,19 @@
 //! a dN x dN matrix with row `i*N + j` for output i at sample j. The counts are exact. The blocks `i = k` are all the same
 //! matrix, and the block (k, i) equals the block (i, k), so there are `1 + d(d-1)/2` different ones.
 //!
-//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, [`product_into`] multiplies by the whole matrix without forming
-//! it, and [`drift`] measures how far the kernel moved, also without forming it.
+//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, ten for the counting of one,
+//! [`product_into`] multiplies by the whole matrix without forming it, and [`drift`] measures how far the kernel moved, also without
+//! forming it.
 
 mod bits;
 mod block;
 mod chosen;
+mod classes;
 mod drift;
 mod full;
 mod gram;
-mod group;
 mod product;
+mod quintets;
 pub mod reference;
 mod target;
 #[cfg(test)]
@@ -30,17 +32,17 @@ mod tests;
 pub use block::{block_into, block_with, symmetric_block_into, symmetric_block_with};
 pub use chosen::{blocks_with, symmetric_blocks_with};
 pub use drift::{Drift, drift, drift_with};
-pub use full::{full_into, full_with, symmetric_full_into, symmetric_full_with};
+pub use full::{counting_passes, full_into, full_with, symmetric_full_into, symmetric_full_with};
 pub use product::{ProductWorkspace, product_into, product_with};
 
 use faer::Par;
 
-use self::bits::Order;
-use self::group::Group;
+use self::bits::{Order, Side};
+use self::classes::{CLASSES, ClassCounts};
 use super::panels::check_shape;
 use super::patterns::ActivationPatterns;
 use super::{Lane64, PANEL, Panels, workers};
-use crate::simd::{BitWord, Counts, Real};
+use crate::simd::{Counts, Real};
 use crate::{Error, Result};
 
 /// One set of samples as the tangent kernel sees it.
@@ -68,40 +70,35 @@ impl<'a, T: Real> Features<'a, T> {
 /// Buffers of the tangent kernel: made empty, grown by the calls, kept between them.
 #[derive(Debug, Clone)]
 pub struct Workspace<T> {
-    /// Arranged patterns of the lines and of the lanes of the output.
-    lines: Vec<BitWord>,
-    lanes: Vec<BitWord>,
+    /// Patterns of the lines and of the lanes of the output.
+    lines: Side,
+    lanes: Side,
     order: Order,
-    /// Bits of 64 samples for every neuron, one buffer for each worker.
-    scratch: Vec<Vec<u64>>,
+    /// Signs of every output, for all blocks at once.
+    signs: Vec<u8>,
     workers: Vec<Worker<T>>,
-    /// Bits of the lanes by neuron, and the signs of every neuron; for all blocks at once.
-    by_neuron: Vec<u64>,
-    signs: Vec<u64>,
 }
 
 /// Buffers of one worker.
 #[derive(Debug, Clone)]
 struct Worker<T> {
-    /// A tile and its transpose.
+    /// A tile and its transpose; or for all blocks at once, inner products and values of four lines.
     tiles: Vec<Lane64<T>>,
-    /// The counts of four lines.
-    counts: Counts,
-    /// The transpose of the last tile, as far as it is not yet written.
+    /// The counts of four lines; the first if there are no classes.
+    counts: Box<ClassCounts>,
+    /// What is computed but not yet written.
     pending: Option<Pending>,
-    group: Group,
 }
 
-/// A transposed tile that is written while the next one is counted.
+/// A tile that is written while the next one is counted: the transpose of the last one, or its values for the blocks of a quintet.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
-    /// Its first line and lane in the output.
+    /// Its first line and lane.
     at: (usize, usize),
-    /// Its lines, and how many of them are written.
     lines: usize,
-    written: usize,
-    /// Its lanes.
     lanes: usize,
+    /// How many of the lines, or of the blocks, are written.
+    written: usize,
 }
 
 impl<T: Real> Default for Workspace<T> {
@@ -114,24 +111,20 @@ impl<T: Real> Workspace<T> {
     /// Empty buffers.
     pub fn new() -> Self {
         Self {
-            lines: Vec::new(),
-            lanes: Vec::new(),
+            lines: Side::default(),
+            lanes: Side::default(),
             order: Order::default(),
-            scratch: Vec::new(),
-            workers: Vec::new(),
-            by_neuron: Vec::new(),
             signs: Vec::new(),
+            workers: Vec::new(),
         }
     }
 
     /// Makes room for as many workers as `par` asks for, no more and no fewer.
     fn reserve(&mut self, par: Par) {
-        self.scratch.resize(workers(par), Vec::new());
         self.workers.resize_with(workers(par), || Worker {
             tiles: vec![Lane64([T::ZERO; PANEL]); 2 * PANEL],
-            counts: Counts([[0; PANEL]; 4]),
+            counts: Box::new([Counts([[0; PANEL]; 4]); CLASSES]),
             pending: None,
-            group: Group::default(),
         });
         // A call that did not come to its end may have left something.
         self.workers.iter_mut().for_each(|worker| worker.pending = None);

@@ -1,11 +1,10 @@
 //! Counting bits with AVX-512's own instruction.
 
 use core::arch::x86_64::*;
-use core::mem::MaybeUninit;
 
 use pulp::x86::V4;
 
-use super::{AGREE_WORDS, BitWord, CountBits, Counts, check, check_agree, halves};
+use super::{BitWord, CountBits, Counts, check, halves};
 
 pulp::simd_type!({
     /// The AVX-512 level and its bit count.
@@ -40,14 +39,14 @@ impl Instruction {
     /// Adds (or, with `MINUS`, subtracts) the counts of `numbers` 32-bit numbers per row to the accumulators.
     ///
     /// # Safety
-    /// - `b + step * n` is readable for R numbers and `x + 64 * n` for 16 V, for `n < numbers`.
+    /// - `b + 64 * n` is readable for 4 numbers and `x + 64 * n` for 16 V, for `n < numbers`.
     #[inline(always)]
-    unsafe fn accumulate<const R: usize, const V: usize, const MINUS: bool>(
+    unsafe fn accumulate<const V: usize, const MINUS: bool>(
         self,
         numbers: usize,
-        (b, step): (*const u32, usize),
+        b: *const u32,
         x: *const u32,
-        acc: &mut [[__m512i; V]; R],
+        acc: &mut [[__m512i; V]; 4],
     ) {
         for n in 0..numbers {
             // SAFETY: readable by the contract above.
@@ -56,8 +55,8 @@ impl Instruction {
                 for v in 0..V {
                     xs[v] = _mm512_loadu_si512(x.add(64 * n + 16 * v).cast());
                 }
-                for r in 0..R {
-                    let row = _mm512_set1_epi32(*b.add(step * n + r) as i32);
+                for r in 0..4 {
+                    let row = _mm512_set1_epi32(*b.add(64 * n + r) as i32);
                     for v in 0..V {
                         let shared = _mm512_popcnt_epi32(_mm512_and_si512(row, xs[v]));
                         acc[r][v] = if MINUS {
@@ -72,8 +71,8 @@ impl Instruction {
     }
 
     #[inline(always)]
-    fn store<const R: usize, const V: usize>(self, acc: [[__m512i; V]; R], counts: &mut Counts) {
-        for r in 0..R {
+    fn store<const V: usize>(self, acc: [[__m512i; V]; 4], counts: &mut Counts) {
+        for r in 0..4 {
             for v in 0..V {
                 // SAFETY: AVX-512F, and the counts have 64 lanes, four vectors.
                 unsafe { _mm512_storeu_si512(counts.0[r][16 * v..16 * v + 16].as_mut_ptr().cast(), acc[r][v]) };
@@ -87,63 +86,14 @@ impl Instruction {
         let acc = unsafe {
             let (rows, lanes) = (b.as_ptr().cast::<u32>().add(first), x.as_ptr().cast::<u32>());
             let mut acc = [[_mm512_setzero_si512(); V]; 4];
-            self.accumulate::<4, V, false>(2 * plus, (rows, 64), lanes, &mut acc);
+            self.accumulate::<V, false>(2 * plus, rows, lanes, &mut acc);
             let rest = 2 * (b.len() - plus);
             if rest > 0 {
-                self.accumulate::<4, V, true>(rest, (rows.add(128 * plus), 64), lanes.add(128 * plus), &mut acc);
+                self.accumulate::<V, true>(rest, rows.add(128 * plus), lanes.add(128 * plus), &mut acc);
             }
             acc
         };
         self.store(acc, counts);
-    }
-
-    #[inline(always)]
-    fn agree_tile<const R: usize, const V: usize>(
-        self,
-        (a, i): (&[BitWord], usize),
-        (b, first): (&[BitWord], usize),
-        x: &[BitWord],
-        counts: &mut Counts,
-    ) {
-        // Comparing four rows first, in a small buffer, keeps the loop below at three instructions for each count.
-        let mut rows = [MaybeUninit::<__m128i>::uninit(); 2 * AGREE_WORDS];
-        let four = first.min(60);
-        // SAFETY: AVX-512F, see above.
-        let mut acc = [[unsafe { _mm512_setzero_si512() }; V]; R];
-        for start in (0..x.len()).step_by(AGREE_WORDS) {
-            let numbers = 2 * (x.len() - start).min(AGREE_WORDS);
-            // SAFETY: a word holds two times 64 numbers, i < 64, four + 4 <= 64 and 16 V <= 64, see `check_agree`; of the four
-            // numbers in each row the R from first - four on are read, which ends at four as first + R <= 64.
-            unsafe {
-                let a = a.as_ptr().cast::<u32>().add(128 * start + i);
-                let b = b.as_ptr().cast::<u32>().add(128 * start + four);
-                for n in 0..numbers {
-                    let one = _mm_set1_epi32(!*a.add(64 * n) as i32);
-                    rows[n].write(_mm_xor_si128(one, _mm_loadu_si128(b.add(64 * n).cast())));
-                }
-                let x = x.as_ptr().cast::<u32>().add(128 * start);
-                let rows = rows.as_ptr().cast::<u32>().add(first - four);
-                self.accumulate::<R, V, false>(numbers, (rows, 4), x, &mut acc);
-            }
-        }
-        self.store(acc, counts);
-    }
-
-    #[inline(always)]
-    fn agree_rows<const R: usize>(
-        self,
-        a: (&[BitWord], usize),
-        b: (&[BitWord], usize),
-        x: &[BitWord],
-        groups: usize,
-        counts: &mut Counts,
-    ) {
-        match groups {
-            1 => self.agree_tile::<R, 1>(a, b, x, counts),
-            2 => self.agree_tile::<R, 2>(a, b, x, counts),
-            3 => self.agree_tile::<R, 3>(a, b, x, counts),
-            _ => self.agree_tile::<R, 4>(a, b, x, counts),
-        }
     }
 
     /// Sum of the bit counts of `word(0) .. word(vectors)`.
@@ -189,24 +139,6 @@ impl CountBits for Instruction {
             2 => self.tile::<2>(b, first, x, plus, counts),
             3 => self.tile::<3>(b, first, x, plus, counts),
             _ => self.tile::<4>(b, first, x, plus, counts),
-        }
-    }
-
-    #[inline(always)]
-    fn agree(
-        self,
-        a: (&[BitWord], usize),
-        (b, first, rows): (&[BitWord], usize, usize),
-        x: &[BitWord],
-        groups: usize,
-        counts: &mut Counts,
-    ) {
-        check_agree(a, (b, first, rows), x, groups);
-        match rows {
-            1 => self.agree_rows::<1>(a, (b, first), x, groups, counts),
-            2 => self.agree_rows::<2>(a, (b, first), x, groups, counts),
-            3 => self.agree_rows::<3>(a, (b, first), x, groups, counts),
-            _ => self.agree_rows::<4>(a, (b, first), x, groups, counts),
         }
     }
 

@@ -156,21 +156,6 @@ pub trait CountBits: Copy {
     /// Unless `b` and `x` have the same length, `plus` is at most that, `first` at most 60 and `groups` 1 to 4.
     fn count(self, b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize, counts: &mut Counts);
 
-    /// Counts, for the `rows` rows of `b` from `first` on, of the bits set in the first `16 * groups` lanes of `x` at which the
-    /// row agrees with row `i` of `a`: `popcount(x & !(a_i ^ b_row))`. What other entries of `counts` then hold is not said.
-    ///
-    /// # Panics
-    /// Unless `a`, `b` and `x` have the same length, `i` is below 64, `rows` 1 to 4 and `groups` 1 to 4, and
-    /// `first + rows` at most 64.
-    fn agree(
-        self,
-        a: (&[BitWord], usize),
-        b: (&[BitWord], usize, usize),
-        x: &[BitWord],
-        groups: usize,
-        counts: &mut Counts,
-    );
-
     /// Number of bits in which two slices differ; the shorter length counts.
     fn differing(self, a: &[u64], b: &[u64]) -> u64;
 
@@ -238,10 +223,6 @@ impl CountKernel for Bare {
     }
 }
 
-/// Words of the rows that [`CountBits::agree`] compares at a time, so that the comparison stays in a first-level cache.
-#[cfg(target_arch = "x86_64")]
-const AGREE_WORDS: usize = 64;
-
 /// What [`CountBits::count`] demands of its arguments.
 #[inline(always)]
 fn check(b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize) {
@@ -249,18 +230,6 @@ fn check(b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize)
         b.len() == x.len() && plus <= b.len() && first <= 60 && (1..=4).contains(&groups),
         "tile outside its operands"
     );
-}
-
-/// What [`CountBits::agree`] demands of its arguments.
-#[inline(always)]
-fn check_agree(
-    (a, i): (&[BitWord], usize),
-    (b, first, rows): (&[BitWord], usize, usize),
-    x: &[BitWord],
-    groups: usize,
-) {
-    let fits = a.len() == x.len() && b.len() == x.len() && i < 64 && first + rows <= 64;
-    assert!(fits && (1..=4).contains(&rows) && (1..=4).contains(&groups), "tile outside its operands");
 }
 
 /// 64 words as two halves of 64 x 32 bits: half h of row j is 32-bit number `64 h + j`.

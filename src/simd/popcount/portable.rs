@@ -1,6 +1,6 @@
 //! Counting bits with `count_ones`, in loops that the compiler vectorises for the level's instructions.
 
-use super::{BitWord, CountBits, Counts, check, check_agree, halves};
+use super::{BitWord, CountBits, Counts, check, halves};
 use crate::simd::Lanes;
 
 /// Counting without instructions of a particular level.
@@ -18,7 +18,6 @@ fn number(words: &[BitWord], n: usize, row: usize) -> u32 {
 #[inline(always)]
 fn accumulate(
     words: std::ops::Range<usize>,
-    rows: usize,
     row: impl Fn(usize, usize) -> u32,
     x: &[BitWord],
     groups: usize,
@@ -26,7 +25,7 @@ fn accumulate(
     counts: &mut Counts,
 ) {
     for group in 0..groups {
-        for r in 0..rows {
+        for r in 0..4 {
             let mut acc = [0u32; 16];
             for n in 2 * words.start..2 * words.end {
                 let numbers: &[u32] = pulp::bytemuck::cast_slice(&x[n / 2].0);
@@ -60,23 +59,8 @@ impl<S: Lanes> CountBits for Portable<S> {
     fn count(self, b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize, counts: &mut Counts) {
         check(b, first, x, groups, plus);
         *counts = Counts([[0; 64]; 4]);
-        accumulate(0..plus, 4, |n, r| number(b, n, first + r), x, groups, 1, counts);
-        accumulate(plus..b.len(), 4, |n, r| number(b, n, first + r), x, groups, -1, counts);
-    }
-
-    #[inline(always)]
-    fn agree(
-        self,
-        (a, i): (&[BitWord], usize),
-        (b, first, rows): (&[BitWord], usize, usize),
-        x: &[BitWord],
-        groups: usize,
-        counts: &mut Counts,
-    ) {
-        check_agree((a, i), (b, first, rows), x, groups);
-        *counts = Counts([[0; 64]; 4]);
-        let row = |n, r| !(number(a, n, i) ^ number(b, n, first + r));
-        accumulate(0..x.len(), rows, row, x, groups, 1, counts);
+        accumulate(0..plus, |n, r| number(b, n, first + r), x, groups, 1, counts);
+        accumulate(plus..b.len(), |n, r| number(b, n, first + r), x, groups, -1, counts);
     }
 
     #[inline(always)]

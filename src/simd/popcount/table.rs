@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use pulp::x86::{V3, V4};
 
-use super::{AGREE_WORDS, BitWord, CountBits, Counts, check, check_agree};
+use super::{BitWord, CountBits, Counts, check};
 use crate::simd::Lanes;
 
 // SAFETY, for every block below: a value of `V4` or `V3` is proof that the processor has the instructions used.
@@ -185,7 +185,7 @@ const SHORT_WORDS: usize = 1023;
 impl<S: Bytes> Table<S> {
     /// Adds `sign` times the counts of the bits that the bytes `row(n, r)` share with the lanes of `x`, over some words.
     #[inline(always)]
-    fn accumulate<const R: usize, const V: usize>(
+    fn accumulate<const V: usize>(
         self,
         words: std::ops::Range<usize>,
         row: impl Fn(usize, usize) -> u8,
@@ -196,16 +196,16 @@ impl<S: Bytes> Table<S> {
         let s = self.0;
         let lanes: &[u8] = pulp::bytemuck::cast_slice(words_of(x));
         for start in words.clone().step_by(SHORT_WORDS) {
-            let mut sums = [[0u16; 64]; R];
+            let mut sums = [[0u16; 64]; 4];
             let bytes = 8 * start..8 * (start + SHORT_WORDS).min(words.end);
             for from in bytes.clone().step_by(BYTE_ROUNDS) {
-                let mut acc = [[s.zero(); V]; R];
+                let mut acc = [[s.zero(); V]; 4];
                 for n in from..(from + BYTE_ROUNDS).min(bytes.end) {
                     let line = &lanes[64 * n..64 * n + 64];
                     // SAFETY: V vectors are at most the 64 bytes of the line.
                     let x: [_; V] =
                         core::array::from_fn(|v| s.split(unsafe { s.load(line.as_ptr().add(S::WIDTH * v)) }));
-                    for r in 0..R {
+                    for r in 0..4 {
                         let (low, high) = TABLES.0[usize::from(row(n, r))].split_at(16);
                         let low = s.table(low.try_into().expect("16 bytes"));
                         let high = s.table(high.try_into().expect("16 bytes"));
@@ -215,14 +215,14 @@ impl<S: Bytes> Table<S> {
                         }
                     }
                 }
-                for r in 0..R {
+                for r in 0..4 {
                     for v in 0..V {
                         // SAFETY: V vectors are at most 64 numbers.
                         unsafe { s.widen_onto(acc[r][v], sums[r].as_mut_ptr().add(S::WIDTH * v)) };
                     }
                 }
             }
-            for r in 0..R {
+            for r in 0..4 {
                 for lane in 0..V * S::WIDTH {
                     counts.0[r][lane] += sign * i32::from(sums[r][lane]);
                 }
@@ -236,40 +236,9 @@ impl<S: Bytes> Table<S> {
         // SAFETY: a word holds 8 times 64 bytes and first + r < 64, see `check`; n < 8 b.len().
         let row = |n: usize, r: usize| unsafe { *rows.add(64 * n + first + r) };
         *counts = Counts([[0; 64]; 4]);
-        self.accumulate::<4, V>(0..plus, row, x, 1, counts);
+        self.accumulate::<V>(0..plus, row, x, 1, counts);
         if plus < b.len() {
-            self.accumulate::<4, V>(plus..b.len(), row, x, -1, counts);
-        }
-    }
-
-    #[inline(always)]
-    fn agree_rows<const R: usize>(
-        self,
-        (a, i): (&[BitWord], usize),
-        (b, first): (&[BitWord], usize),
-        x: &[BitWord],
-        groups: usize,
-        counts: &mut Counts,
-    ) {
-        let mut rows = [[0u8; 4]; 8 * AGREE_WORDS];
-        let four = first.min(60);
-        *counts = Counts([[0; 64]; 4]);
-        for start in (0..x.len()).step_by(AGREE_WORDS) {
-            let words = (x.len() - start).min(AGREE_WORDS);
-            for n in 0..8 * words {
-                // SAFETY: a word holds 8 times 64 bytes, i < 64 and four + 4 <= 64, see `check_agree`.
-                let (one, others) = unsafe {
-                    let (a, b) = (a.as_ptr().add(start).cast::<u8>(), b.as_ptr().add(start).cast::<u8>());
-                    (*a.add(64 * n + i), b.add(64 * n + four).cast::<u32>().read_unaligned())
-                };
-                rows[n] = (!((u32::from(one) * 0x0101_0101) ^ others)).to_ne_bytes();
-            }
-            let (row, x) = (|n: usize, r: usize| rows[n][first - four + r], &x[start..start + words]);
-            if S::WIDTH == 64 || groups <= 2 {
-                self.accumulate::<R, 1>(0..words, row, x, 1, counts);
-            } else {
-                self.accumulate::<R, 2>(0..words, row, x, 1, counts);
-            }
+            self.accumulate::<V>(plus..b.len(), row, x, -1, counts);
         }
     }
 }
@@ -308,24 +277,6 @@ impl<S: Bytes> CountBits for Table<S> {
             self.tile::<1>(b, first, x, plus, counts);
         } else {
             self.tile::<2>(b, first, x, plus, counts);
-        }
-    }
-
-    #[inline(always)]
-    fn agree(
-        self,
-        a: (&[BitWord], usize),
-        (b, first, rows): (&[BitWord], usize, usize),
-        x: &[BitWord],
-        groups: usize,
-        counts: &mut Counts,
-    ) {
-        check_agree(a, (b, first, rows), x, groups);
-        match rows {
-            1 => self.agree_rows::<1>(a, (b, first), x, groups, counts),
-            2 => self.agree_rows::<2>(a, (b, first), x, groups, counts),
-            3 => self.agree_rows::<3>(a, (b, first), x, groups, counts),
-            _ => self.agree_rows::<4>(a, (b, first), x, groups, counts),
         }
     }
 

@@ -61,47 +61,6 @@ fn counts_are_exact_at_every_level() {
     }
 }
 
-struct Agreement<'a> {
-    a: &'a [[u64; 64]],
-    b: &'a [[u64; 64]],
-    x: &'a [[u64; 64]],
-    i: usize,
-    rows: (usize, usize),
-    groups: usize,
-}
-
-impl CountKernel for Agreement<'_> {
-    type Output = Counts;
-
-    #[inline(always)]
-    fn run<C: CountBits>(self, counter: C) -> Counts {
-        let arrange = |words: &[[u64; 64]]| words.iter().map(|w| counter.arrange(w)).collect::<Vec<_>>();
-        let (a, b, x) = (arrange(self.a), arrange(self.b), arrange(self.x));
-        let mut counts = Counts([[-1; 64]; 4]);
-        counter.agree((&a, self.i), (&b, self.rows.0, self.rows.1), &x, self.groups, &mut counts);
-        counts
-    }
-}
-
-#[test]
-fn agreements_are_exact_at_every_level() {
-    for length in [0, 1, 3, 33, 1030] {
-        let (a, b, x) = (words(length, 1), words(length, 2), words(length, 3));
-        for (i, first, rows, groups) in [(0, 0, 4, 4), (63, 60, 4, 3), (5, 63, 1, 2), (7, 61, 2, 1), (9, 20, 3, 4)] {
-            for way in Popcount::available() {
-                let found = way.run(Agreement { a: &a, b: &b, x: &x, i, rows: (first, rows), groups });
-                for r in 0..rows {
-                    for lane in 0..16 * groups {
-                        let agreed = |n: usize| (!(a[n][i] ^ b[n][first + r]) & x[n][lane]).count_ones() as i32;
-                        let expected: i32 = (0..length).map(agreed).sum();
-                        assert_eq!(found.0[r][lane], expected, "{} {length} {first} {r} {lane}", way.name());
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn full_words_do_not_overflow() {
     let full = vec![[u64::MAX; 64]; 3000];
