@@ -77,6 +77,12 @@ enum RuleName {
     Adam,
 }
 
+/// Defaults of the options that not every kernel has.
+const NEURONS: usize = 4096;
+const OUTPUTS: usize = 24;
+const COLUMNS: usize = 24;
+const ROWS: usize = 8192;
+
 /// Run one kernel and compare its speed with what this machine can do at most.
 ///
 /// Peaks (multiply-adds, streaming stores, loads) are measured in the same run for the same level and threads. The answer
@@ -94,10 +100,10 @@ struct Settings {
     #[arg(long, value_name = "D", default_value_t = 25)]
     features: usize,
     /// Neurons m
-    #[arg(long, value_name = "M", default_value_t = 4096)]
+    #[arg(long, value_name = "M", default_value_t = NEURONS)]
     neurons: usize,
     /// Outputs d
-    #[arg(long, value_name = "d", default_value_t = 24)]
+    #[arg(long, value_name = "d", default_value_t = OUTPUTS)]
     outputs: usize,
     /// Floating-point type
     #[arg(long, value_enum, default_value = "f32")]
@@ -139,10 +145,10 @@ struct Settings {
     #[arg(long, value_enum, default_value = "whole")]
     form: gram::Form,
     /// Columns c of the matrix that the analytic kernel is applied to (gram only, forms product and product-rows)
-    #[arg(long, value_name = "c", default_value_t = 24)]
+    #[arg(long, value_name = "c", default_value_t = COLUMNS)]
     columns: usize,
     /// Rows computed in the form product-rows, from the middle on (gram only)
-    #[arg(long, value_name = "R", default_value_t = 8192)]
+    #[arg(long, value_name = "R", default_value_t = ROWS)]
     rows: usize,
     /// Memory of the output (gram only); always touched before the clock starts
     #[arg(long, value_enum, default_value = "usual")]
@@ -230,9 +236,6 @@ fn run<T: Real>(settings: &Settings) -> Result<()> {
         None => Level::from_env()?,
     };
     check(settings)?;
-    if settings.sweep && settings.kernel != Which::Descent {
-        return Err(setting("--sweep", settings.kernel_name(), "only descent has a table of shapes"));
-    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
     let pool = pool.map_err(|_| setting("--threads", settings.threads, "this system cannot start as many threads"))?;
     if settings.sweep {
@@ -266,8 +269,26 @@ fn check(settings: &Settings) -> Result<()> {
         Part::Pack | Part::Flips | Part::FlipsBySample => Which::Patterns,
         Part::Block | Part::Same | Part::All | Part::Product => Which::Tangent,
     };
-    if kernel != settings.kernel && settings.kernel != Which::Gram {
+    let is_gram = settings.kernel == Which::Gram;
+    if kernel != settings.kernel && !(is_gram && settings.part == Part::Step) {
         return Err(setting("--part", name_of(settings.part), "it is not a part of this kernel's work"));
+    }
+    let has_outputs = matches!(settings.kernel, Which::Descent | Which::Tangent);
+    let is_descent = settings.kernel == Which::Descent;
+    for (name, chosen, belongs, requirement) in [
+        ("--neurons", settings.neurons != NEURONS, !is_gram, "the kernel gram has no neurons"),
+        ("--outputs", settings.outputs != OUTPUTS, has_outputs, "only the kernels descent and tangent have outputs"),
+        ("--rule", settings.rule != RuleName::Descent, is_descent, "only the kernel descent has it"),
+        ("--average", settings.average, is_descent, "only the kernel descent has it"),
+        ("--sweep", settings.sweep, is_descent, "only the kernel descent has a table of shapes"),
+        ("--form", settings.form != gram::Form::Whole, is_gram, "only the kernel gram has forms"),
+        ("--columns", settings.columns != COLUMNS, is_gram, "only the kernel gram has it"),
+        ("--rows", settings.rows != ROWS, is_gram, "only the kernel gram has it"),
+        ("--pages", settings.pages != gram::Pages::Usual, is_gram, "only the kernel gram has it"),
+    ] {
+        if chosen && !belongs {
+            return Err(setting(name, "given", requirement));
+        }
     }
     for (name, value, most) in [
         ("--samples", settings.samples, 1 << 32),
