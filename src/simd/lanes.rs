@@ -1,4 +1,5 @@
-//! What the kernels need of a SIMD level beyond pulp's own trait: masks as bits and back, and non-temporal stores.
+//! What the kernels need of a SIMD level beyond pulp's own trait: masks as bits and back, transposes, scaled counts, non-temporal
+//! stores and prefetching.
 //!
 //! Every operation has a portable default, so that a level without a better instruction is correct before it is fast.
 

@@ -30,7 +30,8 @@ enum Which {
     Gram,
     /// Activation patterns, N x m bits; limit: the arithmetic at multiply-add peak, or reading two sets
     Patterns,
-    /// Finite-width tangent kernel; limit: the bare and-popcount-add instructions, or the arithmetic at multiply-add peak
+    /// Finite-width tangent kernel; limit: the bare and-popcount-add instructions (and a streaming fill after them, for all
+    /// blocks), or the arithmetic at multiply-add peak
     Tangent,
     /// Gradient-descent step, forward and backward; limit: the arithmetic at multiply-add peak
     Descent,
@@ -273,6 +274,7 @@ fn check(settings: &Settings) -> Result<()> {
     if kernel != settings.kernel && !(is_gram && settings.part == Part::Step) {
         return Err(setting("--part", name_of(settings.part), "it is not a part of this kernel's work"));
     }
+    // What is left at its default says nothing, whether it was given or not.
     let has_outputs = matches!(settings.kernel, Which::Descent | Which::Tangent);
     let is_descent = settings.kernel == Which::Descent;
     for (name, chosen, belongs, requirement) in [

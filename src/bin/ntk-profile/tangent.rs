@@ -138,11 +138,13 @@ impl<T: Real> Problem<T> {
         let expected = reference::full(self.a.as_ref(), side, side);
         let at = |i: usize| i / rows.len() * n + rows[i % rows.len()];
         let max_error = error(&expected, |i, j| out[(at(i), at(j))].to_f64());
-        let pairs = (n * n * self.a.nrows() * tangent::counting_passes(d)) as f64;
+        let samples = n as f64;
+        let pairs = if d == 1 { self.pairs() } else { samples * samples * tangent::counting_passes(d) as f64 };
+        let bits = pairs * self.a.nrows() as f64;
         Ok(Work {
             flops: 2.0 * self.pairs() * settings.features as f64,
-            bytes: (d * n) as f64 * (d * n) as f64 * size_of::<T>() as f64,
-            limit: Limit::BitsAndFill(pairs),
+            bytes: (d * d) as f64 * samples * samples * size_of::<T>() as f64,
+            limit: Limit::BitsAndFill(bits),
             max_error,
             run: Box::new(move || run(&self, &mut out, &mut workspace)),
         })

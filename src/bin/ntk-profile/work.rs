@@ -18,7 +18,7 @@ pub enum Limit {
     Arithmetic,
     /// The bare instructions that count so many pairs of bits.
     Bits(f64),
-    /// The same, and then a streaming fill of `bytes`.
+    /// The same, and a streaming fill of `bytes` after it; what does both at a time may take less.
     BitsAndFill(f64),
     /// Reading `bytes`.
     Read,
@@ -65,7 +65,12 @@ pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
         Which::Tangent => tangent::values(settings) + 2 * (n + m) * inputs + 4 * (n + m) * d,
         Which::Descent => 2 * (n + 4 * m) * inputs + 4 * (n + m) * d,
     };
-    let bits = if settings.kernel == Which::Gram { 0 } else { n * m / 4 };
+    // Patterns, and beside them those of a second set, or by neuron and sorted by class.
+    let bits = match settings.kernel {
+        Which::Gram => 0,
+        Which::Tangent => 3 * n * m / 8,
+        _ => n * m / 4,
+    };
     let bytes = values * size_of::<T>() as u128 + bits;
     memory::check("the problem", bytes)
 }

@@ -58,22 +58,30 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize, const FEW: 
     // SAFETY: samples j .. j + R and i .. i + V lanes lie within their blocks of 64.
     unsafe {
         let (ui, uj) = (left.units.as_ptr().cast::<T>().add(i), right.units.as_ptr().cast::<T>().add(j));
+        // The accumulators of one part of the sum take half of all registers. What is there besides waits in memory, and what is
+        // rare has a function of its own and takes them from memory: otherwise they would go there at every step of the sum.
+        let mut buffer = [const { MaybeUninit::<Lane64<T>>::uninit() }; 4];
+        assert!(R * V * lanes <= 4 * PANEL);
+        let memory = buffer.as_mut_ptr().cast::<T>();
         let (parts, mut k) = (dimension.div_ceil(PART), 0);
         for part in 0..parts {
             let steps = (dimension - k).div_ceil(parts - part);
             let b = Broadcast { start: uj.add(k * PANEL), row: 1, step: PANEL };
-            if part == 0 {
-                accumulate(s, steps, b, ui, &mut c);
-            } else {
-                let mut more = [[T::vsplat(s, T::ZERO); V]; R];
-                accumulate(s, steps, b, ui.add(k * PANEL), &mut more);
+            c = [[T::vsplat(s, T::ZERO); V]; R];
+            accumulate(s, steps, b, ui.add(k * PANEL), &mut c);
+            k += steps;
+            if part > 0 {
+                let before: [[T::Vector<S>; V]; R] = take(s, memory);
                 for r in 0..R {
                     for v in 0..V {
-                        c[r][v] = T::vadd(s, c[r][v], more[r][v]);
+                        c[r][v] = T::vadd(s, before[r][v], c[r][v]);
                     }
                 }
             }
-            k += steps;
+            if part + 1 < parts {
+                put(s, &c, memory);
+                std::hint::black_box(memory);
+            }
         }
         let mut largest = [T::vsplat(s, T::ZERO); V];
         for r in 0..R {
@@ -86,42 +94,57 @@ unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize, const FEW: 
         }
         let bound = if FEW { T::from_f64(NEAR) } else { T::ARC_SINE.wide };
         if T::vbits(s, T::vge(s, largest[0], T::vsplat(s, bound))) != 0 {
-            // Through memory and a function of its own: only so do the accumulators above stay in registers.
-            let mut buffer = [const { MaybeUninit::<Lane64<T>>::uninit() }; 4];
-            assert!(R * V * lanes <= 4 * PANEL);
-            let cosines = buffer.as_mut_ptr().cast::<T>();
-            for r in 0..R {
-                for v in 0..V {
-                    T::vstore(s, cosines.add((r * V + v) * lanes), c[r][v]);
-                }
-            }
-            any_angles::<T, S, FEW>(s, Any { cosines, vectors: R * V, across: V, dimension, uj, ui });
-            for r in 0..R {
-                for v in 0..V {
-                    c[r][v] = T::vload(s, cosines.add((r * V + v) * lanes));
-                }
-            }
+            put(s, &c, memory);
+            any_angles::<T, S, FEW>(s, Any { cosines: memory, vectors: R * V, across: V, dimension, uj, ui });
+            c = take(s, memory);
         } else if FEW {
             weighted_angles::<T, S, R, V>(s, &mut c, None);
         } else {
             weighted_wide_angles::<T, S, R, V>(s, &mut c);
         }
         let (ni, nj) = (left.half_norms.0.as_ptr().add(i), right.half_norms.0.as_ptr().add(j));
-        let limit = T::vsplat(s, T::from_f64(0.25) * T::LARGEST);
-        // Some pair of norms may have a product beyond the type, though the entry is not. The smaller norm comes last then.
-        let wide = left.largest * right.largest > T::from_f64(0.25) * T::LARGEST;
-        for r in 0..R {
-            for v in 0..V {
-                let (a, b) = (T::vsplat(s, *nj.add(r)), T::vload(s, ni.add(v * lanes)));
-                let norms = T::vmul(s, a, b);
-                let k = T::vmul(s, c[r][v], norms);
-                c[r][v] = if wide {
-                    let in_turn = T::vmul(s, T::vmul(s, c[r][v], T::vmax(s, a, b)), T::vmin(s, a, b));
-                    T::vselect(s, T::vge(s, limit, norms), k, in_turn)
-                } else {
-                    k
-                };
+        // Some product of norms may be beyond the type, though the entry is not.
+        if left.largest * right.largest > T::from_f64(0.25) * T::LARGEST {
+            put(s, &c, memory);
+            any_norms(s, Norms { cosines: memory, vectors: R * V, across: V, nj, ni });
+            c = take(s, memory);
+        } else {
+            for r in 0..R {
+                let a = T::vsplat(s, *nj.add(r));
+                for v in 0..V {
+                    c[r][v] = T::vmul(s, c[r][v], T::vmul(s, a, T::vload(s, ni.add(v * lanes))));
+                }
             }
+        }
+    }
+    c
+}
+
+/// Writes the vectors one after the other.
+///
+/// # Safety
+/// - `to` is writable for R V vectors.
+#[inline(always)]
+unsafe fn put<T: Real, S: Lanes, const R: usize, const V: usize>(s: S, c: &[[T::Vector<S>; V]; R], to: *mut T) {
+    for r in 0..R {
+        for v in 0..V {
+            // SAFETY: the caller's word.
+            unsafe { T::vstore(s, to.add((r * V + v) * T::lanes::<S>()), c[r][v]) };
+        }
+    }
+}
+
+/// Reads the vectors that [`put`] wrote.
+///
+/// # Safety
+/// - `from` is readable for R V vectors.
+#[inline(always)]
+unsafe fn take<T: Real, S: Lanes, const R: usize, const V: usize>(s: S, from: *const T) -> [[T::Vector<S>; V]; R] {
+    let mut c = [[T::vsplat(s, T::ZERO); V]; R];
+    for r in 0..R {
+        for v in 0..V {
+            // SAFETY: the caller's word.
+            c[r][v] = unsafe { T::vload(s, from.add((r * V + v) * T::lanes::<S>())) };
         }
     }
     c
@@ -190,6 +213,55 @@ impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for AnyAngles<T, S,
                     weigh::<T, S, 1, FEW>(s, &mut k, Some(&[[t]]));
                     T::vstore(s, at, k[0][0]);
                 }
+            }
+        }
+    }
+}
+
+/// Weighted cosines of a block, to be multiplied by halves of norms.
+struct Norms<T> {
+    /// So many `vectors` of them, `across` to each sample j.
+    cosines: *mut T,
+    vectors: usize,
+    across: usize,
+    /// Half the norms of the first samples j and i.
+    nj: *const T,
+    ni: *const T,
+}
+
+/// Multiplies a block in place where some pair of norms may have a product beyond the type, though the entry is not: the smaller
+/// norm comes last then.
+///
+/// # Safety
+/// - `norms.cosines` holds the vectors, and norms are readable for every vector's samples.
+#[inline(never)]
+unsafe fn any_norms<T: Real, S: Lanes>(s: S, norms: Norms<T>) {
+    s.vectorize(AnyNorms { s, norms });
+}
+
+/// [`any_norms`] as a function of a level, whose maker keeps its contract.
+struct AnyNorms<T, S> {
+    s: S,
+    norms: Norms<T>,
+}
+
+impl<T: Real, S: Lanes> pulp::NullaryFnOnce for AnyNorms<T, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { s, norms: Norms { cosines, vectors, across, nj, ni } } = self;
+        let lanes = T::lanes::<S>();
+        let limit = T::vsplat(s, T::from_f64(0.25) * T::LARGEST);
+        for index in 0..vectors {
+            // SAFETY: the caller's contract.
+            unsafe {
+                let at = cosines.add(index * lanes);
+                let (a, b) = (T::vsplat(s, *nj.add(index / across)), T::vload(s, ni.add(index % across * lanes)));
+                let (c, product) = (T::vload(s, at), T::vmul(s, a, b));
+                let in_turn = T::vmul(s, T::vmul(s, c, T::vmax(s, a, b)), T::vmin(s, a, b));
+                let fits = T::vge(s, limit, product);
+                T::vstore(s, at, T::vselect(s, fits, T::vmul(s, c, product), in_turn));
             }
         }
     }

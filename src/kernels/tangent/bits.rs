@@ -13,7 +13,7 @@ use crate::simd::{BitWord, CountBits, CountKernel, Lanes, Popcount, Real};
 pub(super) struct Order {
     /// The class of every neuron.
     classes: Vec<u8>,
-    /// For each bit its neuron, or the number of neurons where the bit is padding; empty if the neurons keep their places.
+    /// For each bit its neuron, or the end of the last word where the bit is padding; empty if the neurons keep their places.
     neurons: Vec<u32>,
     /// The word that each class starts with, and where the last one ends.
     starts: Vec<usize>,
@@ -44,7 +44,7 @@ impl Order {
         for class in 0..classes {
             self.starts[class + 1] = self.starts[class] + self.starts[class + 1].div_ceil(64);
         }
-        let nothing = self.classes.len() as u32;
+        let nothing = self.classes.len().next_multiple_of(64) as u32;
         self.neurons.clear();
         self.neurons.resize(64 * self.words(), nothing);
         let mut next = [0; 256];
@@ -72,7 +72,7 @@ impl Order {
 /// The patterns of one set of samples in the layouts that are counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Side {
-    /// For every block of 64 samples and every neuron the bits of the samples, with a word of zeros after the last neuron.
+    /// For every block of 64 samples and every neuron the bits of the samples, and at the end a word of zeros that padding reads.
     by_neuron: Vec<u64>,
     /// For every block of 64 samples the words of an order.
     bits: Vec<BitWord>,

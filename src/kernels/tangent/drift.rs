@@ -61,7 +61,7 @@ pub fn drift<T: Real>(
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if a sign is not +-1,
-/// [`crate::Error::Empty`] without neurons.
+/// [`crate::Error::Empty`] without neurons, [`crate::Error::NotFinite`] if a sample is not finite.
 pub fn drift_with<T: Real>(
     count: Popcount,
     now: &ActivationPatterns,
@@ -139,7 +139,7 @@ struct Buffers {
     gram: Vec<Lane64<f64>>,
     /// Signed counts, four lines for each pair.
     signed: [Vec<[i32; PANEL]>; 2],
-    /// Sums over the quintet's blocks off the diagonal, by line: squared counts at the start, and squares of their change.
+    /// Sums over the quintet's pairs of outputs, by line: squared counts at the start, and squares of their change.
     squares: [Vec<Lane64<f64>>; 2],
 }
 
@@ -187,10 +187,11 @@ impl Pass<'_> {
     ) {
         let gram = buffers.gram[r].0[lane];
         let weight = times * gram * gram;
+        // A pair of outputs has two blocks.
         let [start, change] = [&buffers.squares[0], &buffers.squares[1]].map(|squares| squares[r].0[lane]);
-        sums[0] += weight * change;
-        sums[1] += weight * start;
-        sums[2] += weight * start;
+        sums[0] += 2.0 * weight * change;
+        sums[1] += 2.0 * weight * start;
+        sums[2] += 2.0 * weight * start;
         if let Some(outputs) = self.once {
             let row = |sample: usize| &self.rows[sample * self.z.columns()..][..self.z.columns()];
             let limit = reference::limit(row(j), row(l));
@@ -232,8 +233,9 @@ impl CountKernel for Tile<'_> {
         }
         squares.iter_mut().for_each(|squares| squares.fill(Lane64([0.0; PANEL])));
         let [start, now] = signed;
-        for &(pair, (i, k)) in &pass.quintet.blocks {
-            for r in 0..if i == k { 0 } else { 4 } {
+        // Each pair of outputs once; the blocks on the diagonal come in from outside, see `Pass::once`.
+        for &(pair, _) in pass.quintet.blocks.iter().filter(|(_, (i, k))| i < k) {
+            for r in 0..4 {
                 let (start, now) = (&start[4 * pair + r], &now[4 * pair + r]);
                 add_squares(start, &mut squares[0][r]);
                 if pass.sides.len() > 1 {
@@ -271,7 +273,8 @@ fn add_squares(counts: &[i32; PANEL], squares: &mut Lane64<f64>) {
 #[inline(always)]
 fn add_squares_of_change(start: &[i32; PANEL], now: &[i32; PANEL], squares: &mut Lane64<f64>) {
     for lane in 0..PANEL {
-        let change = f64::from(now[lane] - start[lane]);
+        // Wrapping, as lanes beyond the last sample may hold anything.
+        let change = f64::from(now[lane].wrapping_sub(start[lane]));
         squares.0[lane] += change * change;
     }
 }

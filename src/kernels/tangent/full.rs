@@ -11,8 +11,11 @@
 //! ```
 //!
 //! Ten pairs of outputs cost the counting of one, see [`super::classes`]. Both triangles of a symmetric kernel are counted: the
-//! stores of one line of all blocks of a quintet, each line growing from left to right, take no longer than a streaming fill, where
-//! mirrored tiles, in runs of one or two cache lines, took twice as long and had to be waited for.
+//! stores of one line of all blocks of a quintet, each line growing from left to right, take no longer than a streaming fill (if the
+//! number of samples is a multiple of a vector; other blocks are not aligned and not streamed), where mirrored tiles, in runs of one
+//! or two cache lines, took twice as long and had to be waited for.
+
+use std::ops::Range;
 
 use faer::{MatMut, Par};
 
@@ -28,14 +31,17 @@ use crate::kernels::panels::check_shape;
 use crate::kernels::{Lane64, PANEL, Panels, for_each_task_then};
 use crate::simd::{CountBits, CountKernel, Kernel, Lanes, Popcount, Real};
 
-/// Lines of one task.
+/// Most lines of one task; they share what is read of the lanes.
 const LINES: usize = 32;
+
+/// Tasks that each worker should find at least, so that none waits long for the last one.
+const TASKS: usize = 4;
 
 /// Words of 64 lanes that stay in a second-level cache, 256 KB.
 const LANE_WORDS: usize = 512;
 
-/// Bursts in which the values of four lines leave: a burst costs the same however long it is, as long as it is not longer than the
-/// queue of stores; with two or eight of them 3 % are lost.
+/// Bursts in which the values of four lines leave: of f32 on AVX-512, 80 lines of cache each, which the processor's queue of stores
+/// takes in without waiting. With two or eight bursts 3 % of time were lost.
 const BURSTS: usize = 4;
 
 /// Where the values begin in the buffer of a worker, behind the inner products; four lines for each pair.
@@ -120,8 +126,9 @@ pub fn symmetric_full_with<T: Real>(
     Ok(())
 }
 
-/// How often all pairs of samples are counted for the whole kernel of `outputs` outputs, where one pass counts a pair of samples
-/// once, over all neurons, and gives up to ten pairs of outputs: 30 passes for the 276 pairs of 24 outputs.
+/// How often all neurons of all ordered pairs of samples are counted for the whole kernel of `outputs` outputs; each pass gives up
+/// to ten pairs of outputs, for instance 30 passes the 276 pairs of 24 outputs. Of a single output's symmetric kernel only the pairs
+/// in one order are counted.
 pub fn counting_passes(outputs: usize) -> usize {
     quintets(outputs).len()
 }
@@ -157,10 +164,11 @@ fn all_blocks<T: Real>(
             blocks: &quintet.blocks,
             scale: T::from_f64(1.0 / a.rows() as f64),
         };
+        let tall = (lines.samples() / (TASKS * workers.len())).next_multiple_of(4).clamp(4, LINES);
         for_each_task_then(
-            lines.samples().div_ceil(LINES),
+            lines.samples().div_ceil(tall),
             workers,
-            |worker, task| pass.lines(count, worker, task * LINES),
+            |worker, task| pass.lines(count, worker, task * tall..lines.samples().min((task + 1) * tall)),
             |worker| count.level().run(Finish { pass: &pass, worker }),
         );
     }
@@ -178,12 +186,12 @@ struct Pass<'a, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// The lines from `first` on against all lanes.
-    fn lines(&self, count: Popcount, worker: &mut Worker<T>, first: usize) {
-        let (lines, lanes) = (self.lines.1.rows().min(first + LINES), self.lanes.1.blocks());
+    /// Some lines against all lanes.
+    fn lines(&self, count: Popcount, worker: &mut Worker<T>, lines: Range<usize>) {
+        let lanes = self.lanes.1.blocks();
         let chunk = (LANE_WORDS / self.order.words()).max(1);
         for start in (0..lanes).step_by(chunk) {
-            for line in (first..lines).step_by(4) {
+            for line in lines.clone().step_by(4) {
                 for block in start..(start + chunk).min(lanes) {
                     count.run(Tile { pass: self, worker, line, block });
                 }
@@ -194,6 +202,7 @@ impl<T: Real> Pass<'_, T> {
     /// Writes the values of four lines to the next blocks of the kernel, until `blocks` of them are written.
     ///
     /// # Safety
+    /// - What is pending was left by a tile of this pass.
     /// - [`Lanes::fence`] is called before another thread reads them.
     #[inline(always)]
     unsafe fn write_pending<S: Lanes>(&self, s: S, worker: &mut Worker<T>, blocks: usize) {
@@ -231,7 +240,7 @@ impl<T: Real> CountKernel for Tile<'_, T> {
             let counts = &mut worker.counts;
             count_class(counter, (pass.order, class), (b, within), x, width.div_ceil(16), counts);
             if (class + 1) % (CLASSES / BURSTS) == 0 {
-                // SAFETY: a worker ends with a fence.
+                // SAFETY: a worker ends a pass with nothing pending, and with a fence.
                 unsafe { pass.write_pending(s, worker, pass.blocks.len() * (class + 1) / CLASSES) };
             }
         }

@@ -11,7 +11,7 @@
 //! a dN x dN matrix with row `i*N + j` for output i at sample j. The counts are exact. The blocks `i = k` are all the same
 //! matrix, and the block (k, i) equals the block (i, k), so there are `1 + d(d-1)/2` different ones.
 //!
-//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, ten for the counting of one,
+//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, ten pairs of outputs for one pass of counting,
 //! [`product_into`] multiplies by the whole matrix without forming it, and [`drift`] measures how far the kernel moved, also without
 //! forming it.
 
@@ -84,7 +84,7 @@ pub struct Workspace<T> {
 struct Worker<T> {
     /// A tile and its transpose; or for all blocks at once, inner products and values of four lines.
     tiles: Vec<Lane64<T>>,
-    /// The counts of four lines; the first if there are no classes.
+    /// The counts of four lines by class of neurons; a single block uses the first only.
     counts: Box<ClassCounts>,
     /// What is computed but not yet written.
     pending: Option<Pending>,
@@ -135,6 +135,10 @@ impl<T: Real> Workspace<T> {
 fn check_sides<T: Real>(a: &Panels<T>, rows: Features<'_, T>, columns: Features<'_, T>) -> Result<()> {
     if a.rows() == 0 {
         return Err(Error::Empty { what: "the output signs", unit: "neuron" });
+    }
+    if a.rows() > i32::MAX as usize {
+        let requirement = "the tangent kernel counts up to 2147483647 neurons";
+        return Err(Error::Setting { name: "the number of neurons", value: a.rows().to_string(), requirement });
     }
     rows.check(a.rows())?;
     columns.check(a.rows())?;

@@ -1,7 +1,7 @@
 //! Holds the tangent kernel against its reference and against what mathematics says of it, for every way of counting and around
 //! every size boundary.
 
-use faer::{Mat, MatRef, Par, Side};
+use faer::{Mat, MatMut, MatRef, Par, Side};
 
 use super::*;
 use crate::simd::{Level, Popcount};
@@ -211,6 +211,47 @@ fn chosen_blocks_agree_with_the_reference() {
     blocks_with(Popcount::current(), &mut [], &a, rows, columns, &mut workspace, Par::Seq).unwrap();
 }
 
+/// Rows beside each other, rows and columns apart, and the same patterns for other samples.
+#[test]
+fn every_layout_gives_the_same_kernel() {
+    let (n1, n2, m, d) = (37, 70, 130, 7);
+    let left = Set::<f32>::random(n1, m, 3, 1);
+    let mut right = Set::<f32>::random(n2, m, 3, 4);
+    let a = signs::<f32>(m, d);
+    let panels = Panels::from_matrix("a", a.as_ref()).unwrap();
+    let mut workspace = Workspace::new();
+    for _ in 0..2 {
+        let (rows, columns) = (left.features(), right.features());
+        let expected = reference::full(a.as_ref(), left.plain(), right.plain());
+        for count in Popcount::available() {
+            let mut by_rows = Mat::<f32>::zeros(d * n2, d * n1);
+            let out = by_rows.as_mut().transpose_mut();
+            full_with(count, out, &panels, rows, columns, &mut workspace, Par::rayon(2)).unwrap();
+            assert!(difference(by_rows.transpose(), &expected) <= 2e-6, "{}", count.name());
+            let mut apart = Mat::<f32>::zeros(2 * d * n1, d * n2);
+            let stride = apart.col_stride();
+            // SAFETY: every other row of a matrix that has twice as many.
+            let out = unsafe { MatMut::from_raw_parts_mut(apart.as_ptr_mut(), d * n1, d * n2, 2, stride) };
+            full_with(count, out, &panels, rows, columns, &mut workspace, Par::Seq).unwrap();
+            for x in 0..d * n1 {
+                for y in 0..d * n2 {
+                    assert_eq!(apart[(2 * x, y)], by_rows[(y, x)], "{} {x} {y}", count.name());
+                    assert_eq!(apart[(2 * x + 1, y)], 0.0, "{} wrote between the rows", count.name());
+                }
+            }
+        }
+        // Other samples with the patterns of the first, both sides the same object.
+        let z = convert::<f32>(&values(n1, 3, 8));
+        right = Set { panels: Panels::from_matrix("z", z.as_ref()).unwrap(), z, patterns: left.patterns.clone() };
+        let (rows, columns) = (left.features(), Features { patterns: &left.patterns, z: &right.panels });
+        let expected = reference::full(a.as_ref(), left.plain(), right.plain());
+        let mut out = Mat::<f32>::zeros(d * n1, d * n1);
+        full_with(Popcount::current(), out.as_mut(), &panels, rows, columns, &mut workspace, Par::Seq).unwrap();
+        assert!(difference(out.as_ref(), &expected) <= 2e-6);
+        right = Set::random(n2, m, 3, 5);
+    }
+}
+
 fn check_fixture<T: Real>(tolerance: f64) {
     let text = std::fs::read_to_string("tests/data/empirical_ntk.json").unwrap();
     let fixture: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -258,9 +299,11 @@ fn drift_agrees_with_stored_matrices() {
         let expected = [(&h1 - &h0).norm_l2(), h0.norm_l2(), (&h0 - &limit).norm_l2(), limit.norm_l2()];
         let a = Panels::from_matrix("a", a.as_ref()).unwrap();
         for count in Popcount::available() {
+            let unmoved = drift_with(count, &start.patterns, &start.patterns, &a, &start.panels, Par::Seq).unwrap();
             let found = [Par::Seq, Par::rayon(3)]
                 .map(|par| drift_with(count, &now.patterns, &start.patterns, &a, &start.panels, par).unwrap());
             assert_eq!(found[0], found[1], "the thread count changed the sums");
+            assert_eq!(unmoved, Drift { change: 0.0, ..found[0] }, "patterns that have not moved");
             let Drift { change, start, gap, limit } = found[0];
             for (found, expected) in [change, start, gap, limit].into_iter().zip(expected) {
                 let error = (found - expected).abs() / h0.norm_l2().max(limit);

@@ -14,11 +14,11 @@ fn number(words: &[BitWord], n: usize, row: usize) -> u32 {
     numbers[64 * (n % 2) + row]
 }
 
-/// Adds `sign` times the counts of the bits that `row(n, r)` shares with the lanes of `x`, over some words.
+/// Adds `sign` times the counts of the bits that rows `first` and on of `b` share with the lanes of `x`, over some words.
 #[inline(always)]
 fn accumulate(
     words: std::ops::Range<usize>,
-    row: impl Fn(usize, usize) -> u32,
+    (b, first): (&[BitWord], usize),
     x: &[BitWord],
     groups: usize,
     sign: i32,
@@ -30,7 +30,7 @@ fn accumulate(
             for n in 2 * words.start..2 * words.end {
                 let numbers: &[u32] = pulp::bytemuck::cast_slice(&x[n / 2].0);
                 let lanes = &numbers[64 * (n % 2) + 16 * group..][..16];
-                let row = row(n, r);
+                let row = number(b, n, first + r);
                 for lane in 0..16 {
                     acc[lane] += (row & lanes[lane]).count_ones();
                 }
@@ -59,8 +59,8 @@ impl<S: Lanes> CountBits for Portable<S> {
     fn count(self, b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize, counts: &mut Counts) {
         check(b, first, x, groups, plus);
         *counts = Counts([[0; 64]; 4]);
-        accumulate(0..plus, |n, r| number(b, n, first + r), x, groups, 1, counts);
-        accumulate(plus..b.len(), |n, r| number(b, n, first + r), x, groups, -1, counts);
+        accumulate(0..plus, (b, first), x, groups, 1, counts);
+        accumulate(plus..b.len(), (b, first), x, groups, -1, counts);
     }
 
     #[inline(always)]
