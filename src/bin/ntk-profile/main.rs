@@ -317,3 +317,37 @@ fn check(settings: &Settings) -> Result<()> {
 fn setting(name: &'static str, value: impl ToString, requirement: &'static str) -> Error {
     Error::Setting { name, value: value.to_string(), requirement }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_other_kernels_are_refused_by_name() {
+        let checked =
+            |arguments: &str| check(&Settings::parse_from(["ntk-profile"].into_iter().chain(arguments.split(' '))));
+        for fine in [
+            "gram --form product --columns 3 --rows 5 --pages huge",
+            "tangent --outputs 3 --neurons 5 --part all",
+            "descent --rule adam --average --part step",
+            "patterns --neurons 9 --part flips",
+        ] {
+            checked(fine).unwrap();
+        }
+        for (arguments, name) in [
+            ("gram --neurons 5", "--neurons"),
+            ("gram --part pack", "--part"),
+            ("patterns --outputs 3", "--outputs"),
+            ("tangent --rule adam", "--rule"),
+            ("patterns --average", "--average"),
+            ("gram --sweep", "--sweep"),
+            ("descent --form lower", "--form"),
+            ("tangent --columns 3", "--columns"),
+            ("patterns --rows 3", "--rows"),
+            ("descent --pages huge", "--pages"),
+        ] {
+            let found = checked(arguments).unwrap_err();
+            assert!(matches!(found, Error::Setting { name: found, .. } if found == name), "{arguments}: {found}");
+        }
+    }
+}

@@ -3,9 +3,13 @@
 
 use std::ops::Range;
 
+use super::quintets::MOST;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, PANEL, Panels, for_each_task};
 use crate::simd::{BitWord, CountBits, CountKernel, Lanes, Popcount, Real};
+
+/// Classes of neurons.
+pub(super) const CLASSES: usize = 1 << (MOST - 1);
 
 /// Which neuron each bit of the counted rows stands for: the neurons class by class, each class from a whole word on, or all as
 /// they come.
@@ -16,51 +20,52 @@ pub(super) struct Order {
     /// For each bit its neuron, or the end of the last word where the bit is padding; empty if the neurons keep their places.
     neurons: Vec<u32>,
     /// The word that each class starts with, and where the last one ends.
-    starts: Vec<usize>,
+    starts: [usize; CLASSES + 1],
 }
 
 impl Order {
-    /// All neurons in one class, as they come.
-    pub fn keep(&mut self, neurons: usize) {
-        self.neurons.clear();
-        self.starts.clear();
-        self.starts.extend([0, neurons.div_ceil(64)]);
-    }
-
-    /// The class of every neuron, 0 for now, to be written before [`Order::sort`].
-    pub fn reset(&mut self, neurons: usize) -> &mut [u8] {
+    /// Sorts the neurons by the signs of at most five outputs, up to a sign common to all: bit `t - 1` of a neuron's class says
+    /// whether output t has another sign than output 0. Those of one class stay in order, and for one output all keep their places.
+    ///
+    /// # Panics
+    /// Unless there are one to [`MOST`] outputs, all of them columns of `a`.
+    pub fn by_signs<T: Real>(&mut self, a: &Panels<T>, outputs: &[usize]) {
+        assert!((1..=MOST).contains(&outputs.len()), "the classes are of one to five outputs");
         self.classes.clear();
-        self.classes.resize(neurons, 0);
-        &mut self.classes
-    }
-
-    /// Sorts the neurons by their class, `0..classes`; those of one class stay in order.
-    pub fn sort(&mut self, classes: usize) {
-        self.starts.clear();
-        self.starts.resize(classes + 1, 0);
-        for &class in &self.classes {
-            self.starts[usize::from(class) + 1] += 1;
-        }
-        for class in 0..classes {
-            self.starts[class + 1] = self.starts[class] + self.starts[class + 1].div_ceil(64);
-        }
-        let nothing = self.classes.len().next_multiple_of(64) as u32;
         self.neurons.clear();
-        self.neurons.resize(64 * self.words(), nothing);
-        let mut next = [0; 256];
-        for (next, start) in next.iter_mut().zip(&self.starts) {
-            *next = 64 * start;
+        let mut words = [0; CLASSES];
+        if outputs.len() == 1 {
+            words[0] = a.rows().div_ceil(64);
+        } else {
+            self.classes.resize(a.rows(), 0);
+            for (block, classes) in self.classes.chunks_mut(PANEL).enumerate() {
+                let signs = |t: usize| &a.block(block)[outputs[t]].0;
+                for t in 1..outputs.len() {
+                    for ((class, first), sign) in classes.iter_mut().zip(signs(0)).zip(signs(t)) {
+                        *class |= u8::from(first != sign) << (t - 1);
+                    }
+                }
+            }
+            self.classes.iter().for_each(|&class| words[usize::from(class)] += 1);
+            words = words.map(|neurons: usize| neurons.div_ceil(64));
         }
-        for (neuron, &class) in self.classes.iter().enumerate() {
-            let next = &mut next[usize::from(class)];
-            self.neurons[*next] = neuron as u32;
-            *next += 1;
+        for class in 0..CLASSES {
+            self.starts[class + 1] = self.starts[class] + words[class];
+        }
+        if !self.classes.is_empty() {
+            self.neurons.resize(64 * self.words(), self.classes.len().next_multiple_of(64) as u32);
+            let mut next = self.starts.map(|start| 64 * start);
+            for (neuron, &class) in self.classes.iter().enumerate() {
+                let next = &mut next[usize::from(class)];
+                self.neurons[*next] = neuron as u32;
+                *next += 1;
+            }
         }
     }
 
     /// Words of 64 bits, padding included.
     pub fn words(&self) -> usize {
-        self.starts.last().copied().unwrap_or(0)
+        self.starts[CLASSES]
     }
 
     /// The words of a class.
@@ -81,7 +86,7 @@ pub(super) struct Side {
 impl Side {
     /// Takes the patterns of a set, for orders that sort the neurons.
     pub fn take(&mut self, count: Popcount, patterns: &ActivationPatterns, workers: usize) {
-        let (blocks, words) = (patterns.samples().div_ceil(PANEL), patterns.words_per_row() * 64 + 1);
+        let (blocks, words) = (patterns.samples().div_ceil(PANEL), neuron_words(patterns));
         self.by_neuron.resize(blocks * words, 0);
         let out = Disjoint::new(&mut self.by_neuron);
         for_each_task(blocks, &mut vec![(); workers], |(), block| {
@@ -89,6 +94,14 @@ impl Side {
             let out = unsafe { out.piece(block * words, words) };
             count.run(TakeBlock { out, patterns, block });
         });
+    }
+
+    /// Takes the patterns of a set, if the order asks for it, and arranges them once.
+    pub fn set(&mut self, count: Popcount, patterns: &ActivationPatterns, order: &Order, workers: usize) {
+        if !order.neurons.is_empty() {
+            self.take(count, patterns, workers);
+        }
+        self.arrange(count, patterns, order, workers);
     }
 
     /// Arranges the patterns in blocks of 64 samples, `order.words()` words each, one block after the other. Where the order sorts
@@ -153,7 +166,7 @@ impl CountKernel for ArrangeBlock<'_> {
             }
             return;
         }
-        let words = patterns.words_per_row() * 64 + 1;
+        let words = neuron_words(patterns);
         let by_neuron = &by_neuron[block * words..][..words];
         for (out, neurons) in out.iter_mut().zip(order.neurons.chunks_exact(64)) {
             // 64 neurons in their new order, a word each; turned, they are a word for each sample.
@@ -177,12 +190,7 @@ fn gather(patterns: &ActivationPatterns, block: usize, word: usize) -> [u64; 64]
     bits
 }
 
-/// The signs of every output, one byte a neuron, 1 for +1: all neurons of the first output, then of the next.
-pub(super) fn signs<T: Real>(out: &mut Vec<u8>, a: &Panels<T>) {
-    out.clear();
-    for i in 0..a.columns() {
-        for block in 0..a.blocks() {
-            out.extend(a.block(block)[i].0[..a.rows_in(block)].iter().map(|&sign| u8::from(sign > T::ZERO)));
-        }
-    }
+/// Words of [`Side::by_neuron`] for a block of 64 samples.
+fn neuron_words(patterns: &ActivationPatterns) -> usize {
+    64 * patterns.words_per_row() + 1
 }

@@ -64,13 +64,9 @@ pub fn block_with<T: Real>(
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
     workspace.reserve(par);
     let Workspace { lines: line_bits, lanes: lane_bits, order, workers, .. } = workspace;
-    set_order(order, a, outputs);
-    for (bits, side) in [(&mut *line_bits, lines), (&mut *lane_bits, lanes)] {
-        if outputs.0 != outputs.1 {
-            bits.take(count, side.patterns, workers.len());
-        }
-        bits.arrange(count, side.patterns, order, workers.len());
-    }
+    order.by_signs(a, distinct(&outputs.into()));
+    line_bits.set(count, lines.patterns, order, workers.len());
+    lane_bits.set(count, lanes.patterns, order, workers.len());
     let pass = Pass {
         target: &target,
         lines: (line_bits, lines.z),
@@ -119,11 +115,8 @@ pub fn symmetric_block_with<T: Real>(
     let (target, _) = Target::new(out);
     workspace.reserve(par);
     let Workspace { lines: bits, order, workers, .. } = workspace;
-    set_order(order, a, outputs);
-    if outputs.0 != outputs.1 {
-        bits.take(count, samples.patterns, workers.len());
-    }
-    bits.arrange(count, samples.patterns, order, workers.len());
+    order.by_signs(a, distinct(&outputs.into()));
+    bits.set(count, samples.patterns, order, workers.len());
     let pass = Pass {
         target: &target,
         lines: (bits, samples.z),
@@ -137,17 +130,10 @@ pub fn symmetric_block_with<T: Real>(
     Ok(())
 }
 
-/// For i = k all neurons as they come. For i != k those with a^i = a^k first, then the others: the signed sum is the count over the
-/// first words less the count over the rest.
-fn set_order<T: Real>(order: &mut Order, a: &Panels<T>, (i, k): (usize, usize)) {
-    if i == k {
-        order.keep(a.rows());
-        return;
-    }
-    for (r, class) in order.reset(a.rows()).iter_mut().enumerate() {
-        *class = u8::from(a.get(r, i) != a.get(r, k));
-    }
-    order.sort(2);
+/// The outputs whose signs sort the neurons: for i = k all keep their places, for i != k those with a^i = a^k come first, and the
+/// signed sum is the count over them less the count over the others.
+fn distinct(outputs: &[usize; 2]) -> &[usize] {
+    if outputs[0] == outputs[1] { &outputs[..1] } else { outputs }
 }
 
 /// Line and lane of entry `n` of a lower triangle, counted line by line.

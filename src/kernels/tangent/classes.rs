@@ -10,15 +10,12 @@
 //! so that ten pairs cost the counting of one, and a Walsh-Hadamard transform over the classes: its coefficient `u` has the sign of
 //! the product of the bits of c that are set in u, and the pair (s, t) is the coefficient with the bits of s and of t.
 
-use super::bits::Order;
-use super::quintets::{MOST, PAIRS, Quintet};
+use super::bits::{CLASSES, Order};
+use super::quintets::{MOST, PAIRS};
 use crate::kernels::PANEL;
 use crate::simd::{BitWord, CountBits, Counts, Lanes};
 
-/// Classes of neurons.
-pub(super) const CLASSES: usize = 1 << (MOST - 1);
-
-/// The coefficients of the transform in the order of [`Quintet::blocks`]: no pair, then (0, 1), (0, 2), (1, 2), (0, 3), ...
+/// The coefficients of the transform in the order of [`super::quintets::Quintet::blocks`]: no pair, then (0, 1), (0, 2), (1, 2), (0, 3), ...
 const COEFFICIENTS: [usize; PAIRS] = {
     let mut coefficients = [0; PAIRS];
     let (mut pair, mut t) = (0, 1);
@@ -36,20 +33,6 @@ const COEFFICIENTS: [usize; PAIRS] = {
 
 /// Counts of four lines and 64 lanes for every class of neurons.
 pub(super) type ClassCounts = [Counts; CLASSES];
-
-impl Quintet {
-    /// Sorts the neurons by class; `signs` as [`super::bits::signs`] gives them.
-    pub fn order(&self, order: &mut Order, signs: &[u8], neurons: usize) {
-        let of = |t: usize| &signs[self.outputs[t] * neurons..][..neurons];
-        let classes = order.reset(neurons);
-        for t in 1..self.outputs.len() {
-            for ((class, first), sign) in classes.iter_mut().zip(of(0)).zip(of(t)) {
-                *class |= (first ^ sign) << (t - 1);
-            }
-        }
-        order.sort(CLASSES);
-    }
-}
 
 /// Counts class `class` for the four lines of a block from `first` on; as for [`CountBits::count`].
 #[inline(always)]

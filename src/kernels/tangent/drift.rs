@@ -2,8 +2,8 @@
 
 use faer::{MatRef, Par};
 
-use super::bits::{self, Order, Side};
-use super::classes::{CLASSES, ClassCounts, count_class, signed_counts};
+use super::bits::{CLASSES, Order, Side};
+use super::classes::{ClassCounts, count_class, signed_counts};
 use super::gram::inner_products;
 use super::quintets::{PAIRS, Quintet, quintets};
 use super::{Features, check_outputs, check_sides, reference};
@@ -85,13 +85,12 @@ pub fn drift_with<T: Real>(
     for (side, patterns) in sides.iter_mut().zip(sets) {
         side.take(count, patterns, workers);
     }
-    let (mut order, mut signs) = (Order::default(), Vec::new());
-    bits::signs(&mut signs, a);
+    let mut order = Order::default();
     let tasks = samples.div_ceil(LINES);
     let mut sums = vec![[0.0; 4]; tasks];
     let mut buffers = vec![Buffers::new(); workers];
     for (n, quintet) in quintets(a.columns()).iter().enumerate() {
-        quintet.order(&mut order, &signs, a.rows());
+        order.by_signs(a, &quintet.outputs);
         for (side, patterns) in sides.iter_mut().zip(sets) {
             side.arrange(count, patterns, &order, workers);
         }

@@ -19,9 +19,9 @@ use std::ops::Range;
 
 use faer::{MatMut, Par};
 
-use super::bits::{Order, Side};
+use super::bits::{CLASSES, Order, Side};
 use super::block::symmetric_block_with;
-use super::classes::{CLASSES, ClassCounts, count_class, signed_counts};
+use super::classes::{ClassCounts, count_class, signed_counts};
 use super::gram::inner_products;
 use super::quintets::{PAIRS, quintets};
 use super::target::Target;
@@ -143,15 +143,14 @@ fn all_blocks<T: Real>(
     par: Par,
 ) {
     workspace.reserve(par);
-    let Workspace { lines: line_bits, lanes: lane_bits, order, signs, workers } = workspace;
+    let Workspace { lines: line_bits, lanes: lane_bits, order, workers } = workspace;
     let same = std::ptr::eq(lines.patterns, lanes.patterns);
-    super::bits::signs(signs, a);
     line_bits.take(count, lines.patterns, workers.len());
     if !same {
         lane_bits.take(count, lanes.patterns, workers.len());
     }
     for quintet in quintets(a.columns()) {
-        quintet.order(order, signs, a.rows());
+        order.by_signs(a, &quintet.outputs);
         line_bits.arrange(count, lines.patterns, order, workers.len());
         if !same {
             lane_bits.arrange(count, lanes.patterns, order, workers.len());

@@ -37,8 +37,8 @@ pub use product::{ProductWorkspace, product_into, product_with};
 
 use faer::Par;
 
-use self::bits::{Order, Side};
-use self::classes::{CLASSES, ClassCounts};
+use self::bits::{CLASSES, Order, Side};
+use self::classes::ClassCounts;
 use super::panels::check_shape;
 use super::patterns::ActivationPatterns;
 use super::{Lane64, PANEL, Panels, workers};
@@ -74,8 +74,6 @@ pub struct Workspace<T> {
     lines: Side,
     lanes: Side,
     order: Order,
-    /// Signs of every output, for all blocks at once.
-    signs: Vec<u8>,
     workers: Vec<Worker<T>>,
 }
 
@@ -110,13 +108,7 @@ impl<T: Real> Default for Workspace<T> {
 impl<T: Real> Workspace<T> {
     /// Empty buffers.
     pub fn new() -> Self {
-        Self {
-            lines: Side::default(),
-            lanes: Side::default(),
-            order: Order::default(),
-            signs: Vec::new(),
-            workers: Vec::new(),
-        }
+        Self { lines: Side::default(), lanes: Side::default(), order: Order::default(), workers: Vec::new() }
     }
 
     /// Makes room for as many workers as `par` asks for, no more and no fewer.
