@@ -6,13 +6,15 @@
 //! `2 c (pi - acos(c)) / pi = (c + a) - sqrt(1 - a) a P(a)`
 //! for either sign of c: the odd part c + a vanishes where c is negative, and what is left is small where the kernel is.
 //!
-//! P is the polynomial of least largest relative error on [0, 1], found by Remez exchange in 60 digits and rounded to the
-//! type. The kernel is `|z| |z'| / 4` times the value above, so an error e of P moves it by at most 0.1 e.
+//! P is found on [0, 1] by Remez exchange in 50 digits and rounded to the type: of all polynomials, or quotients of two, with
+//! these degrees it has the least largest relative error. A quotient makes do with half the degree of a polynomial, because it
+//! can have poles where the arc cosine branches, at -1; the division is cheaper than what it saves, but in f32 not beside the
+//! square root. The kernel is `|z| |z'| / 4` times the value above, so an error e of P moves it by at most 0.1 e.
 //!
-//! | type | degree | largest relative error of P | largest error of K / (abs(z) abs(z')) |
+//! | type | degrees | largest relative error of P | largest error of K / (abs(z) abs(z')) |
 //! |---|---|---|---|
 //! | f32 | 6 | 1.3e-7 | 1.2e-8 |
-//! | f64 | 16 | 7.1e-16 | 6.1e-17 |
+//! | f64 | 6 / 5 | 1.2e-16 | 6.4e-18 |
 //!
 //! # Mostly for wide angles
 //!
@@ -22,76 +24,88 @@
 //! c + c^2 Q(c^2)                  wide angles: a below T
 //! (c + a) - 2 a s Q(s^2)          the others:  s = sqrt((1 - a) / 2), the sine of half the angle
 //! ```
-//! Which of the two a pair takes depends on its own cosine alone. Q is found as P is, on [0, T^2], which holds `s^2` as well. A
-//! larger T asks for a higher degree, a smaller one for more square roots.
+//! Which of the two a pair takes depends on its own cosine alone. Q is a quotient found as P is, on [0, T^2], which holds `s^2` as
+//! well. A larger T asks for higher degrees, a smaller one for more square roots.
 //!
-//! | type | T | degree | largest relative error of Q | largest error of K / (abs(z) abs(z')) |
+//! | type | T | degrees | largest relative error of Q | largest error of K / (abs(z) abs(z')) |
 //! |---|---|---|---|---|
-//! | f32 | 0.65 | 5 | 2.3e-7 | 1.9e-8 |
-//! | f64 | 0.6 | 13 | 4.6e-16 | 4.1e-17 |
+//! | f32 | 0.72 | 2 / 2 | 2.7e-7 | 2.2e-8 |
+//! | f64 | 0.66 | 5 / 5 | 3.4e-16 | 2.6e-17 |
 
 use super::{Lanes, Real};
 
-/// Coefficients of P for f32, constant first.
-pub(super) const SINGLE: [f32; 7] =
-    [0.999_999_9, -0.136_609_23, 0.056_503_61, -0.031_068_694, 0.017_125_117, -0.007_095_981, 0.001_461_685_3];
+/// A quotient of two polynomials, or a polynomial.
+#[derive(Debug, Clone, Copy)]
+pub struct Quotient<T: 'static> {
+    /// Coefficients of the numerator, constant first.
+    pub numerator: &'static [T],
+    /// Coefficients of the denominator, constant first, without the leading one, which is 1; none for a polynomial.
+    pub denominator: &'static [T],
+}
 
-/// Coefficients of P for f64, constant first.
-pub(super) const DOUBLE: [f64; 17] = [
-    0.9999999999999994,
-    -0.136619772367223,
-    0.05669011378026188,
-    -0.03233570860205514,
-    0.021442143380807535,
-    -0.015516802600895033,
-    0.011883992202911376,
-    -0.009458309045675645,
-    0.007698406201127044,
-    -0.006260271916817387,
-    0.004892791364804014,
-    -0.003478099118227334,
-    0.002105702876562872,
-    -0.0010094924834520814,
-    0.0003511544700005595,
-    -7.765175821800804e-05,
-    8.119773195612102e-06,
-];
+/// P for f32.
+pub(super) const SINGLE: Quotient<f32> = Quotient {
+    numerator: &[
+        0.999_999_9,
+        -0.136_609_23,
+        0.056_503_61,
+        -0.031_068_694,
+        0.017_125_117,
+        -0.007_095_981,
+        0.001_461_685_3,
+    ],
+    denominator: &[],
+};
+
+/// P for f64.
+pub(super) const DOUBLE: Quotient<f64> = Quotient {
+    numerator: &[
+        208.74310922096467,
+        465.999286292223,
+        363.68937797351145,
+        117.42907062440162,
+        14.145141273421086,
+        0.3798145505857083,
+        -0.0021395491610348497,
+    ],
+    denominator: &[208.74310922096467, 494.5177223572872, 419.41660601395296, 153.44526254298617, 22.84669882182347],
+};
 
 /// Q and where its angles are wide.
 #[derive(Debug, Clone, Copy)]
 pub struct ArcSine<T: 'static> {
     /// T: angles with `|cos|` below it are wide.
     pub wide: T,
-    /// Its coefficients, constant first.
-    pub coefficients: &'static [T],
+    /// Q itself.
+    pub quotient: Quotient<T>,
 }
 
 /// Q for f32.
 pub(super) const SINGLE_SINE: ArcSine<f32> = ArcSine {
-    wide: 0.65,
-    coefficients: &[0.636_619_6, 0.106_123_36, 0.047_226_064, 0.033_264_34, -0.000_200_745_66, 0.046_753_008],
+    wide: 0.72,
+    quotient: Quotient { numerator: &[2.986_744_2, -2.663_656, 0.334_343_97], denominator: &[4.691_565_5, -4.965_905] },
 };
 
 /// Q for f64.
-#[allow(clippy::approx_constant)] // the first is Q's best, not 2/pi
 pub(super) const DOUBLE_SINE: ArcSine<f64> = ArcSine {
-    wide: 0.6,
-    coefficients: &[
-        0.636619772367581,
-        0.10610329539486661,
-        0.04774648287995704,
-        0.028420528857169995,
-        0.01934162711757167,
-        0.014245135873055996,
-        0.011011254553143274,
-        0.009226828051890987,
-        0.005172794924718723,
-        0.016043352897855304,
-        -0.025100375870460497,
-        0.06715680254143426,
-        -0.07415178466367066,
-        0.051667991808961575,
-    ],
+    wide: 0.66,
+    quotient: Quotient {
+        numerator: &[
+            -76.94044363946782,
+            190.06231187842016,
+            -166.260164509525,
+            60.628725920469435,
+            -8.088049879841485,
+            0.20181636074099266,
+        ],
+        denominator: &[
+            -120.8577662508458,
+            318.6921424025679,
+            -305.2118803015697,
+            127.59755198754382,
+            -21.63548029045759,
+        ],
+    },
 };
 
 /// Replaces c by `2 c (pi - acos(c)) / pi`, for `R` times `V` vectors at once; `near`, where given, holds what is known of
@@ -116,7 +130,7 @@ pub fn weighted_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
     if let Some(near) = near {
         root = *near;
     }
-    let mut p = polynomial::<T, S, R, V>(s, T::ARC_COSINE, &a);
+    let mut p = quotient::<T, S, R, V>(s, T::ARC_COSINE, &a);
     for r in 0..R {
         for v in 0..V {
             p[r][v] = T::vmul(s, p[r][v], a[r][v]);
@@ -130,26 +144,54 @@ pub fn weighted_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
     }
 }
 
-/// A polynomial of every vector, its coefficients given constant first.
+/// A quotient of polynomials, of every vector.
+#[inline(always)]
+fn quotient<T: Real, S: Lanes, const R: usize, const V: usize>(
+    s: S,
+    of: Quotient<T>,
+    x: &[[T::Vector<S>; V]; R],
+) -> [[T::Vector<S>; V]; R] {
+    let (top, bottom) = (of.numerator, of.denominator);
+    let mut p = [[T::vsplat(s, top[top.len() - 1]); V]; R];
+    horner::<T, S, R, V>(s, &top[..top.len() - 1], x, &mut p);
+    if bottom.is_empty() {
+        return p;
+    }
+    let (mut q, leading) = (*x, T::vsplat(s, bottom[bottom.len() - 1]));
+    for r in 0..R {
+        for v in 0..V {
+            q[r][v] = T::vadd(s, x[r][v], leading);
+        }
+    }
+    horner::<T, S, R, V>(s, &bottom[..bottom.len() - 1], x, &mut q);
+    for r in 0..R {
+        for v in 0..V {
+            p[r][v] = T::vdiv(s, p[r][v], q[r][v]);
+        }
+    }
+    p
+}
+
+/// Goes on with a polynomial of every vector, of which `p` holds the leading part, through the rest of its coefficients, given
+/// constant first.
 ///
 /// Each step is a short loop of its own over all vectors: only then do the chains of dependent operations hide each other's
 /// latency.
 #[inline(always)]
-fn polynomial<T: Real, S: Lanes, const R: usize, const V: usize>(
+fn horner<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,
     coefficients: &[T],
     x: &[[T::Vector<S>; V]; R],
-) -> [[T::Vector<S>; V]; R] {
-    let mut q = [[T::vsplat(s, coefficients[coefficients.len() - 1]); V]; R];
-    for &coefficient in coefficients[..coefficients.len() - 1].iter().rev() {
+    p: &mut [[T::Vector<S>; V]; R],
+) {
+    for &coefficient in coefficients.iter().rev() {
         let coefficient = T::vsplat(s, coefficient);
         for r in 0..R {
             for v in 0..V {
-                q[r][v] = T::vmul_add(s, q[r][v], x[r][v], coefficient);
+                p[r][v] = T::vmul_add(s, p[r][v], x[r][v], coefficient);
             }
         }
     }
-    q
 }
 
 /// Replaces c by `2 c (pi - acos(c)) / pi`, for `R` times `V` vectors of wide angles (all below [`ArcSine::wide`]).
@@ -161,7 +203,7 @@ pub fn weighted_wide_angles<T: Real, S: Lanes, const R: usize, const V: usize>(s
             x[r][v] = T::vmul(s, c[r][v], c[r][v]);
         }
     }
-    let q = polynomial::<T, S, R, V>(s, T::ARC_SINE.coefficients, &x);
+    let q = quotient::<T, S, R, V>(s, T::ARC_SINE.quotient, &x);
     for r in 0..R {
         for v in 0..V {
             c[r][v] = T::vmul_add(s, q[r][v], x[r][v], c[r][v]);
@@ -199,7 +241,7 @@ pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
             c[r][v] = T::vadd(s, c[r][v], T::vselect(s, narrow, a, zero));
         }
     }
-    let q = polynomial::<T, S, R, V>(s, T::ARC_SINE.coefficients, &x);
+    let q = quotient::<T, S, R, V>(s, T::ARC_SINE.quotient, &x);
     for r in 0..R {
         for v in 0..V {
             c[r][v] = T::vmul_add(s, q[r][v], factor[r][v], c[r][v]);

@@ -12,7 +12,7 @@ mod popcount;
 mod real;
 mod transpose;
 
-pub use arccos::{ArcSine, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
+pub use arccos::{ArcSine, Quotient, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
 pub use bits::transpose_bits_64;
 pub use lanes::Lanes;
 pub use level::{Kernel, Level};

@@ -34,9 +34,9 @@ pub trait Real:
     /// "f32" or "f64".
     const NAME: &'static str;
 
-    /// Coefficients of the arc cosine's polynomial, constant first, see [`super::weighted_angles`].
-    const ARC_COSINE: &'static [Self];
-    /// The arc sine's polynomial, see [`super::weighted_mixed_angles`].
+    /// The arc cosine's quotient, see [`super::weighted_angles`].
+    const ARC_COSINE: super::Quotient<Self>;
+    /// The arc sine's quotient, see [`super::weighted_mixed_angles`].
     const ARC_SINE: super::ArcSine<Self>;
 
     /// One vector of a level.
@@ -129,7 +129,7 @@ macro_rules! real {
             const ONE: Self = 1.0;
             const LARGEST: Self = Self::MAX;
             const NAME: &'static str = stringify!($t);
-            const ARC_COSINE: &'static [Self] = &super::arccos::$arccos;
+            const ARC_COSINE: super::Quotient<Self> = super::arccos::$arccos;
             const ARC_SINE: super::ArcSine<Self> = super::arccos::$arcsine;
 
             type Vector<S: Lanes> = S::$vector;
