@@ -4,11 +4,9 @@ use std::mem::MaybeUninit;
 
 use faer::MatMut;
 
-use super::tile::line;
+use super::tile::{LINE, line};
+use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes, Real};
-
-/// The most values in a cache line.
-const LINE: usize = 16;
 
 /// A matrix to be written: entry (i, j) lies at `start + i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -24,54 +22,6 @@ pub(super) struct Place<T> {
 unsafe impl<T: Send> Send for Place<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Place<T> {}
-
-/// A block of entries, aligned to cache lines; entry (i, j) at `j * line + i`.
-#[repr(C, align(64))]
-pub(super) struct Run<T>([MaybeUninit<T>; LINE * LINE]);
-
-impl<T: Real> Run<T> {
-    /// A block not yet filled.
-    #[inline(always)]
-    pub fn new() -> Self {
-        Self([MaybeUninit::uninit(); LINE * LINE])
-    }
-
-    #[inline(always)]
-    fn row(&mut self, j: usize) -> *mut T {
-        assert!((j + 1) * line::<T>() <= LINE * LINE);
-        // SAFETY: row j lies within the block.
-        unsafe { self.0.as_mut_ptr().cast::<T>().add(j * line::<T>()) }
-    }
-
-    /// Sets the rows from `j` on.
-    ///
-    /// # Safety
-    /// - V vectors make up a line.
-    #[inline(always)]
-    pub unsafe fn fill<S: Lanes, const R: usize, const V: usize>(
-        &mut self,
-        s: S,
-        j: usize,
-        k: &[[T::Vector<S>; V]; R],
-    ) {
-        for r in 0..R {
-            for v in 0..V {
-                // SAFETY: vector v of row j + r, which exists.
-                unsafe { T::vstore(s, self.row(j + r).add(v * T::lanes::<S>()), k[r][v]) };
-            }
-        }
-    }
-
-    /// Entry (i, j) of a filled block.
-    ///
-    /// # Safety
-    /// - All rows have been filled.
-    #[inline(always)]
-    pub unsafe fn get(&self, i: usize, j: usize) -> T {
-        // SAFETY: filled, by the caller's word.
-        unsafe { self.0[j * line::<T>() + i].assume_init() }
-    }
-}
 
 impl<T: Real> Place<T> {
     /// All of `out`, written through the caches.
@@ -114,127 +64,87 @@ impl<T: Real> Place<T> {
         unsafe { self.start.offset(i as isize * self.row + j as isize * self.column) }
     }
 
-    /// Writes a block held in registers: row r is sample j + r, its lanes samples i and on.
+    /// Whether blocks are written in cache lines: rows or columns are contiguous.
+    #[inline(always)]
+    pub fn has_lines(self) -> bool {
+        self.row == 1 || self.column == 1
+    }
+
+    /// Writes a block held in registers, where a line is one vector: row r is sample j + r, its lanes samples i and on.
     ///
     /// # Safety
-    /// - The entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
-    /// - A line is one vector, and R of them a block.
+    /// - The place has lines, the entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
     #[inline(always)]
-    pub unsafe fn put<S: Lanes, const R: usize, const V: usize>(
-        self,
-        s: S,
-        k: &[[T::Vector<S>; V]; R],
-        (i, j): (usize, usize),
-    ) {
+    pub unsafe fn put_rows<S: Lanes>(self, s: S, block: &[T::Vector<S>], (i, j): (usize, usize)) {
+        let mut rows = [block[0]; LINE];
+        let rows = &mut rows[..block.len()];
+        rows.copy_from_slice(block);
         // SAFETY: the same contract.
         unsafe {
-            if self.row == 1 {
-                let mut rows = [k[0][0]; R];
-                for r in 0..R {
-                    rows[r] = k[r][0];
-                }
-                store_rows(s, &rows, self.at(i, j), self.column, self.stream);
-            } else if self.column == 1 {
-                let mut rows = [k[0][0]; R];
-                for r in 0..R {
-                    rows[r] = k[r][0];
-                }
-                T::vtranspose(s, &mut rows);
-                store_rows(s, &rows, self.at(i, j), self.row, self.stream);
+            let (at, stride) = if self.row == 1 {
+                (self.at(i, j), self.column)
             } else {
-                let mut buffer = Run::new();
-                buffer.fill(s, 0, k);
-                self.scatter(&buffer, (i, j));
+                T::vtranspose(s, rows);
+                (self.at(i, j), self.row)
+            };
+            // Two loops, because one that asks at each row is not unrolled.
+            if self.stream {
+                for r in 0..rows.len() {
+                    T::vstream(s, at.offset(r as isize * stride), rows[r]);
+                }
+            } else {
+                for r in 0..rows.len() {
+                    T::vstore(s, at.offset(r as isize * stride), rows[r]);
+                }
             }
         }
     }
 
-    /// Writes a filled block.
+    /// Writes a block from memory; entry (i, j) of it lies at `j * line + i`.
     ///
     /// # Safety
-    /// - The entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
+    /// - The block is readable.
+    /// - The place has lines, the entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
     #[inline(always)]
-    pub unsafe fn put_block<S: Lanes>(self, s: S, block: &mut Run<T>, (i, j): (usize, usize)) {
+    pub unsafe fn put_block<S: Lanes>(self, s: S, block: *const T, (i, j): (usize, usize)) {
         let (line, lanes) = (line::<T>(), T::lanes::<S>());
-        // SAFETY: the same contract; vectors and squares of them make up a block.
+        // SAFETY: the same contract; squares of vectors make up a block.
         unsafe {
             if self.row == 1 {
-                store_block(s, block, self.at(i, j), self.column, self.stream);
-            } else if self.column == 1 {
-                let mut turned = Run::<T>::new();
-                for q in (0..line).step_by(lanes) {
-                    for v in (0..line).step_by(lanes) {
-                        let mut rows = [T::vsplat(s, T::ZERO); LINE];
-                        let rows = &mut rows[..lanes];
-                        for r in 0..lanes {
-                            rows[r] = T::vload(s, block.row(q + r).add(v));
-                        }
-                        T::vtranspose(s, rows);
-                        for r in 0..lanes {
-                            T::vstore(s, turned.row(v + r).add(q), rows[r]);
-                        }
+                return store_lines(s, block, self.at(i, j), self.column, self.stream);
+            }
+            let mut turned = [const { MaybeUninit::<Lane64<T>>::uninit() }; LINE * LINE / PANEL];
+            let turned = turned.as_mut_ptr().cast::<T>();
+            for q in (0..line).step_by(lanes) {
+                for v in (0..line).step_by(lanes) {
+                    let mut rows = [T::vsplat(s, T::ZERO); LINE];
+                    let rows = &mut rows[..lanes];
+                    for r in 0..lanes {
+                        rows[r] = T::vload(s, block.add((q + r) * line + v));
+                    }
+                    T::vtranspose(s, rows);
+                    for r in 0..lanes {
+                        T::vstore(s, turned.add((v + r) * line + q), rows[r]);
                     }
                 }
-                store_block(s, &mut turned, self.at(i, j), self.row, self.stream);
-            } else {
-                self.scatter(block, (i, j));
             }
-        }
-    }
-
-    /// Writes a filled block value by value.
-    ///
-    /// # Safety
-    /// - The entries exist and nobody else accesses them.
-    unsafe fn scatter(self, block: &Run<T>, (i, j): (usize, usize)) {
-        for c in 0..line::<T>() {
-            for r in 0..line::<T>() {
-                // SAFETY: the caller's contract.
-                unsafe { *self.at(i + r, j + c) = block.get(r, c) };
-            }
+            store_lines(s, turned, self.at(i, j), self.row, self.stream);
         }
     }
 }
 
-/// Stores `rows`, each `stride` after the one before.
+/// Stores the lines of a block, each `stride` after the one before, whole: write-combining buffers would give up half-filled ones.
 ///
 /// # Safety
-/// - All are writable, and aligned to their size if `stream`.
+/// - The block is readable; all lines are writable, and aligned to cache lines if `stream`.
 #[inline(always)]
-unsafe fn store_rows<T: Real, S: Lanes, const R: usize>(
-    s: S,
-    rows: &[T::Vector<S>; R],
-    to: *mut T,
-    stride: isize,
-    stream: bool,
-) {
-    // SAFETY: the same contract.
-    unsafe {
-        if stream {
-            for r in 0..R {
-                T::vstream(s, to.offset(r as isize * stride), rows[r]);
-            }
-        } else {
-            for r in 0..R {
-                T::vstore(s, to.offset(r as isize * stride), rows[r]);
-            }
-        }
-    }
-}
-
-/// Stores the rows of a filled block, each `stride` after the one before, in whole cache lines: write-combining buffers would
-/// give up half-filled ones.
-///
-/// # Safety
-/// - All are writable, and aligned to cache lines if `stream`.
-#[inline(always)]
-unsafe fn store_block<T: Real, S: Lanes>(s: S, block: &mut Run<T>, to: *mut T, stride: isize, stream: bool) {
+unsafe fn store_lines<T: Real, S: Lanes>(s: S, block: *const T, to: *mut T, stride: isize, stream: bool) {
     let line = line::<T>();
     for r in 0..line {
         for v in (0..line).step_by(T::lanes::<S>()) {
-            // SAFETY: the same contract; the rows of the block are filled.
+            // SAFETY: the same contract.
             unsafe {
-                let (to, k) = (to.offset(r as isize * stride).add(v), T::vload(s, block.row(r).add(v)));
+                let (to, k) = (to.offset(r as isize * stride).add(v), T::vload(s, block.add(r * line + v)));
                 if stream { T::vstream(s, to, k) } else { T::vstore(s, to, k) }
             }
         }

@@ -1,14 +1,19 @@
-//! Blocks of the kernel matrix, from unit vectors to finished entries in place without leaving the registers.
+//! Tiles of the kernel matrix: 64 samples i by 64 samples j, from unit vectors to finished entries in place.
 //!
 //! ```text
-//! per block of one cache line of samples j by one of samples i (16 x 16 in f32, 8 x 8 in f64), R rows j at a time:
-//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, in accumulators, in parts of 16
+//! per line of samples j (16 in f32, 8 in f64), 32 samples i at a time:
+//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, R rows by V vectors in accumulators, into a strip
+//! then per block of a line of samples j by a line of samples i:
 //!     where |C| > 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
-//!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)            below 24 dimensions
+//!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)            below 18 dimensions
 //!                   = (C + C^2 Q(C^2)) (|z_j| / 2) (|z_i| / 2)                                from there on, if |C| < T
 //!                   = (C + |C| - 2 |C| s Q(s^2)) (|z_j| / 2) (|z_i| / 2),  s^2 = (1 - |C|) / 2   and if not
-//! then K leaves in whole cache lines: as it is, transposed, or both
+//!     and K leaves in whole cache lines: as it is, transposed, or both
 //! ```
+//! The strip lies in the first-level cache. Cosines could stay in registers; but then each tile of accumulators has its own end,
+//! at which the units of multiplication wait for the last sums, and the shape with the fewest loads (8 rows by 2 vectors) leaves
+//! no registers for what follows.
+//!
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
 //! of below 0.95, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
 //! exact. Every operation is symmetric in i and j, and which formula an entry takes depends on its own cosine and the dimension
@@ -18,7 +23,7 @@
 use std::mem::MaybeUninit;
 
 use super::samples::Block;
-use super::store::{Place, Run};
+use super::store::Place;
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
@@ -31,253 +36,207 @@ const NEAR: f64 = 0.95;
 /// all of them go one way, do not grow with the dimension.
 const PART: usize = 16;
 
-/// Dimensions from which on most cosines are small, so that a block is likely to hold wide angles alone: of normal samples nine
-/// blocks of ten do in 24 dimensions. A block that does not takes longer than if it had not been asked: normal samples in 16
-/// dimensions took a seventh longer, in 8 a quarter.
-const MANY: usize = 24;
+/// Dimensions from which on most cosines are small, so that a block is likely to hold wide angles alone: of normal samples seven
+/// blocks of eight do in 18 dimensions. Those that do not take longer than if wide angles had not been set apart: normal samples
+/// in 16 dimensions took 3 to 6 % longer.
+const MANY: usize = 18;
+
+/// Samples i of a strip whose cosines are computed before any of them is finished. Stores come in a burst after each: for 64
+/// samples it is longer than the queue that hides it (f32 7 % slower, f64 3 %), and the fewer there are, the more often the units
+/// of multiplication wait.
+const WIDTH: usize = 32;
+
+/// Values in a cache line, at most.
+pub(super) const LINE: usize = 16;
 
 /// Values in a cache line.
 pub(super) const fn line<T>() -> usize {
     64 / size_of::<T>()
 }
 
-/// K of `R` samples j, from `j` of the block `right` on, with `V` vectors of samples i, from `i` of the block `left` on.
+/// How a cosine's sum is taken.
+#[derive(Clone, Copy)]
+struct Parts {
+    count: usize,
+    /// Products in a part; the first `longer` have one more.
+    steps: usize,
+    longer: usize,
+}
+
+impl Parts {
+    fn new(dimension: usize) -> Self {
+        let count = dimension.div_ceil(PART).max(1);
+        Self { count, steps: dimension / count, longer: dimension % count }
+    }
+}
+
+/// A line of samples j with 64 samples i: cosines, or entries of the kernel, in blocks of a line by a line, one after the other.
+/// Entry (i, j) of a block lies at `j * line + i`.
+#[repr(C)]
+struct Strip<T>([MaybeUninit<Lane64<T>>; LINE]);
+
+impl<T: Real> Strip<T> {
+    fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; LINE])
+    }
+
+    /// The block of sample `i`.
+    #[inline(always)]
+    fn block(&mut self, i: usize) -> *mut T {
+        assert!(i < PANEL);
+        // SAFETY: `line` rows of 64 are as much as all blocks.
+        unsafe { self.0.as_mut_ptr().cast::<T>().add(i / line::<T>() * line::<T>() * line::<T>()) }
+    }
+}
+
+/// Cosines of `R` samples j with `V` vectors of samples i, from `i` on, into rows of the strip from `row` on.
 ///
 /// # Safety
-/// - `j + R` and `i` plus V vectors are at most 64, and both blocks have the same dimension.
+/// - `uj` is readable for R values, and `ui` for 64 samples, at all places 64 apart that the parts count.
 #[inline(always)]
-unsafe fn entries<T: Real, S: Lanes, const R: usize, const V: usize, const FEW: bool>(
+unsafe fn cosines<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,
-    (left, i): (Block<'_, T>, usize),
-    (right, j): (Block<'_, T>, usize),
-) -> [[T::Vector<S>; V]; R] {
-    let lanes = T::lanes::<S>();
-    let dimension = left.units.len();
-    debug_assert!(j + R <= PANEL && i + V * lanes <= PANEL && right.units.len() == dimension);
-    let mut c = [[T::vsplat(s, T::ZERO); V]; R];
-    // SAFETY: samples j .. j + R and i .. i + V lanes lie within their blocks of 64.
-    unsafe {
-        let (ui, uj) = (left.units.as_ptr().cast::<T>().add(i), right.units.as_ptr().cast::<T>().add(j));
-        // The accumulators of one part of the sum take half of all registers. What is there besides waits in memory, and what is
-        // rare has a function of its own and takes them from memory: otherwise they would go there at every step of the sum.
-        let mut buffer = [const { MaybeUninit::<Lane64<T>>::uninit() }; 4];
-        assert!(R * V * lanes <= 4 * PANEL);
-        let memory = buffer.as_mut_ptr().cast::<T>();
-        let (parts, mut k) = (dimension.div_ceil(PART), 0);
-        for part in 0..parts {
-            let steps = (dimension - k).div_ceil(parts - part);
+    parts: Parts,
+    (ui, i): (*const T, usize),
+    uj: *const T,
+    (strip, row): (&mut Strip<T>, usize),
+) {
+    let (line, lanes) = (line::<T>(), T::lanes::<S>());
+    assert!(i.is_multiple_of(lanes) && line.is_multiple_of(lanes) && i + V * lanes <= PANEL && row + R <= line);
+    let mut k = 0;
+    for part in 0..parts.count {
+        let steps = parts.steps + usize::from(part < parts.longer);
+        let mut c = [[T::vsplat(s, T::ZERO); V]; R];
+        // SAFETY: the caller's contract, and rows and vectors lie within their blocks of the strip.
+        unsafe {
             let b = Broadcast { start: uj.add(k * PANEL), row: 1, step: PANEL };
-            c = [[T::vsplat(s, T::ZERO); V]; R];
-            accumulate(s, steps, b, ui.add(k * PANEL), &mut c);
+            accumulate(s, steps, b, ui.add(k * PANEL + i), &mut c);
             k += steps;
-            if part > 0 {
-                let before: [[T::Vector<S>; V]; R] = take(s, memory);
-                for r in 0..R {
-                    for v in 0..V {
-                        c[r][v] = T::vadd(s, before[r][v], c[r][v]);
-                    }
-                }
-            }
-            if part + 1 < parts {
-                put(s, &c, memory);
-                std::hint::black_box(memory);
-            }
-        }
-        let mut largest = [T::vsplat(s, T::ZERO); V];
-        for r in 0..R {
             for v in 0..V {
-                largest[v] = T::vmax(s, largest[v], T::vabs(s, c[r][v]));
-            }
-        }
-        for v in 1..V {
-            largest[0] = T::vmax(s, largest[0], largest[v]);
-        }
-        let bound = if FEW { T::from_f64(NEAR) } else { T::ARC_SINE.wide };
-        if T::vbits(s, T::vge(s, largest[0], T::vsplat(s, bound))) != 0 {
-            put(s, &c, memory);
-            any_angles::<T, S, FEW>(s, Any { cosines: memory, vectors: R * V, across: V, dimension, uj, ui });
-            c = take(s, memory);
-        } else if FEW {
-            weighted_angles::<T, S, R, V>(s, &mut c, None);
-        } else {
-            weighted_wide_angles::<T, S, R, V>(s, &mut c);
-        }
-        let (ni, nj) = (left.half_norms.0.as_ptr().add(i), right.half_norms.0.as_ptr().add(j));
-        // Some product of norms may be beyond the type, though the entry is not.
-        if left.largest * right.largest > T::from_f64(0.25) * T::LARGEST {
-            put(s, &c, memory);
-            any_norms(s, Norms { cosines: memory, vectors: R * V, across: V, nj, ni });
-            c = take(s, memory);
-        } else {
-            for r in 0..R {
-                let a = T::vsplat(s, *nj.add(r));
-                for v in 0..V {
-                    c[r][v] = T::vmul(s, c[r][v], T::vmul(s, a, T::vload(s, ni.add(v * lanes))));
+                let i = i + v * lanes;
+                let to = strip.block(i).add(row * line + i % line);
+                for r in 0..R {
+                    let at = to.add(r * line);
+                    if part > 0 {
+                        c[r][v] = T::vadd(s, T::vload(s, at), c[r][v]);
+                    }
+                    T::vstore(s, at, c[r][v]);
                 }
             }
         }
     }
-    c
 }
 
-/// Writes the vectors one after the other.
-///
-/// # Safety
-/// - `to` is writable for R V vectors.
-#[inline(always)]
-unsafe fn put<T: Real, S: Lanes, const R: usize, const V: usize>(s: S, c: &[[T::Vector<S>; V]; R], to: *mut T) {
-    for r in 0..R {
-        for v in 0..V {
-            // SAFETY: the caller's word.
-            unsafe { T::vstore(s, to.add((r * V + v) * T::lanes::<S>()), c[r][v]) };
-        }
-    }
-}
-
-/// Reads the vectors that [`put`] wrote.
-///
-/// # Safety
-/// - `from` is readable for R V vectors.
-#[inline(always)]
-unsafe fn take<T: Real, S: Lanes, const R: usize, const V: usize>(s: S, from: *const T) -> [[T::Vector<S>; V]; R] {
-    let mut c = [[T::vsplat(s, T::ZERO); V]; R];
-    for r in 0..R {
-        for v in 0..V {
-            // SAFETY: the caller's word.
-            c[r][v] = unsafe { T::vload(s, from.add((r * V + v) * T::lanes::<S>())) };
-        }
-    }
-    c
-}
-
-/// Cosines of a block, of any angles.
-struct Any<T> {
-    /// So many `vectors` of them, `across` to each sample j.
-    cosines: *mut T,
-    vectors: usize,
-    across: usize,
+/// Where the numbers behind a block are, which is a line of samples j by a line of samples i.
+#[derive(Clone, Copy)]
+struct Source<T> {
+    /// Cosines.
+    cosines: *const T,
     dimension: usize,
-    /// Unit vectors of the first samples j and i.
+    /// Unit vectors of the first samples j and i, their numbers 64 apart.
     uj: *const T,
     ui: *const T,
-}
-
-/// Finishes a block of any angles in place.
-///
-/// # Safety
-/// - `any.cosines` holds the vectors, a multiple of four of them.
-/// - As for [`refine`], for every vector's samples.
-#[inline(never)]
-unsafe fn any_angles<T: Real, S: Lanes, const FEW: bool>(s: S, any: Any<T>) {
-    // Through `vectorize`, because a function on its own is not compiled for the level.
-    s.vectorize(AnyAngles::<T, S, FEW> { s, any });
-}
-
-/// [`any_angles`] as a function of a level, whose maker keeps its contract.
-struct AnyAngles<T, S, const FEW: bool> {
-    s: S,
-    any: Any<T>,
-}
-
-impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for AnyAngles<T, S, FEW> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        const GROUP: usize = 4;
-        let Self { s, any: Any { cosines, vectors, across, dimension, uj, ui } } = self;
-        let lanes = T::lanes::<S>();
-        assert!(vectors.is_multiple_of(GROUP));
-        for first in (0..vectors).step_by(GROUP) {
-            // SAFETY: the caller's contract.
-            unsafe {
-                let at = cosines.add(first * lanes);
-                let mut c = [[T::vsplat(s, T::ZERO)]; GROUP];
-                let mut largest = c[0][0];
-                for r in 0..GROUP {
-                    c[r][0] = T::vload(s, at.add(r * lanes));
-                    largest = T::vmax(s, largest, T::vabs(s, c[r][0]));
-                }
-                if T::vbits(s, T::vge(s, largest, T::vsplat(s, T::from_f64(NEAR)))) == 0 {
-                    weigh::<T, S, GROUP, FEW>(s, &mut c, None);
-                    for r in 0..GROUP {
-                        T::vstore(s, at.add(r * lanes), c[r][0]);
-                    }
-                    continue;
-                }
-                for index in first..first + GROUP {
-                    let at = cosines.add(index * lanes);
-                    let (uj, ui) = (uj.add(index / across), ui.add(index % across * lanes));
-                    let (x, t) = refine(s, T::vload(s, at), dimension, uj, ui);
-                    let mut k = [[x]];
-                    weigh::<T, S, 1, FEW>(s, &mut k, Some(&[[t]]));
-                    T::vstore(s, at, k[0][0]);
-                }
-            }
-        }
-    }
-}
-
-/// Weighted cosines of a block, to be multiplied by halves of norms.
-struct Norms<T> {
-    /// So many `vectors` of them, `across` to each sample j.
-    cosines: *mut T,
-    vectors: usize,
-    across: usize,
     /// Half the norms of the first samples j and i.
     nj: *const T,
     ni: *const T,
+    /// Whether some product of norms may be beyond the type.
+    extreme: bool,
 }
 
-/// Multiplies a block in place where some pair of norms may have a product beyond the type, though the entry is not: the smaller
-/// norm comes last then.
+/// Entries of the kernel from the cosines of `F` rows of a block from `row` on, `W` vectors to a line: wide angles, or with `FEW`
+/// dimensions any that are not [`NEAR`] 0 or pi.
 ///
 /// # Safety
-/// - `norms.cosines` holds the vectors, and norms are readable for every vector's samples.
-#[inline(never)]
-unsafe fn any_norms<T: Real, S: Lanes>(s: S, norms: Norms<T>) {
-    s.vectorize(AnyNorms { s, norms });
-}
-
-/// [`any_norms`] as a function of a level, whose maker keeps its contract.
-struct AnyNorms<T, S> {
+/// - The block's cosines and norms are readable, and it has F rows from `row` on.
+#[inline(always)]
+unsafe fn finish<T: Real, S: Lanes, const F: usize, const W: usize, const FEW: bool>(
     s: S,
-    norms: Norms<T>,
+    of: Source<T>,
+    row: usize,
+) -> [[T::Vector<S>; W]; F] {
+    let lanes = T::lanes::<S>();
+    let mut k = [[T::vsplat(s, T::ZERO); W]; F];
+    // SAFETY: the caller's contract.
+    unsafe {
+        let cosines = of.cosines.add(row * line::<T>());
+        for r in 0..F {
+            for v in 0..W {
+                k[r][v] = T::vload(s, cosines.add((r * W + v) * lanes));
+            }
+        }
+        if FEW {
+            weighted_angles::<T, S, F, W>(s, &mut k, None);
+        } else {
+            weighted_wide_angles::<T, S, F, W>(s, &mut k);
+        }
+        for r in 0..F {
+            let a = T::vsplat(s, *of.nj.add(row + r));
+            for v in 0..W {
+                k[r][v] = T::vmul(s, k[r][v], T::vmul(s, a, T::vload(s, of.ni.add(v * lanes))));
+            }
+        }
+    }
+    k
 }
 
-impl<T: Real, S: Lanes> pulp::NullaryFnOnce for AnyNorms<T, S> {
+/// Entries of the kernel from the cosines of a block, of any angles and norms.
+///
+/// # Safety
+/// - The block's cosines, norms and unit vectors are readable, and `entries` has room for the block.
+#[inline(never)]
+unsafe fn finish_any<T: Real, S: Lanes, const FEW: bool>(s: S, of: Source<T>, entries: *mut T) {
+    // Through `vectorize`, because a function on its own is not compiled for the level.
+    s.vectorize(FinishAny::<T, S, FEW> { s, of, entries });
+}
+
+/// [`finish_any`] as a function of a level, whose maker keeps its contract.
+struct FinishAny<T, S, const FEW: bool> {
+    s: S,
+    of: Source<T>,
+    entries: *mut T,
+}
+
+impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for FinishAny<T, S, FEW> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { s, norms: Norms { cosines, vectors, across, nj, ni } } = self;
-        let lanes = T::lanes::<S>();
+        // A few vectors at a time, so that their chains of operations hide each other's latency.
+        const GROUP: usize = 4;
+        let Self { s, of, entries } = self;
+        let (line, lanes) = (line::<T>(), T::lanes::<S>());
+        let across = line / lanes;
+        assert!((line * across).is_multiple_of(GROUP));
         let limit = T::vsplat(s, T::from_f64(0.25) * T::LARGEST);
-        for index in 0..vectors {
+        for first in (0..line * across).step_by(GROUP) {
+            let mut k = [[T::vsplat(s, T::ZERO)]; GROUP];
+            let mut versine = k;
             // SAFETY: the caller's contract.
             unsafe {
-                let at = cosines.add(index * lanes);
-                let (a, b) = (T::vsplat(s, *nj.add(index / across)), T::vload(s, ni.add(index % across * lanes)));
-                let (c, product) = (T::vload(s, at), T::vmul(s, a, b));
-                let in_turn = T::vmul(s, T::vmul(s, c, T::vmax(s, a, b)), T::vmin(s, a, b));
-                let fits = T::vge(s, limit, product);
-                T::vstore(s, at, T::vselect(s, fits, T::vmul(s, c, product), in_turn));
+                for g in 0..GROUP {
+                    let (j, i) = ((first + g) / across, (first + g) % across * lanes);
+                    let c = T::vload(s, of.cosines.add(j * line + i));
+                    (k[g][0], versine[g][0]) = refine(s, c, of.dimension, of.uj.add(j), of.ui.add(i));
+                }
+                if FEW {
+                    weighted_angles::<T, S, GROUP, 1>(s, &mut k, Some(&versine));
+                } else {
+                    weighted_mixed_angles::<T, S, GROUP, 1>(s, &mut k, Some(&versine));
+                }
+                for g in 0..GROUP {
+                    let (j, i) = ((first + g) / across, (first + g) % across * lanes);
+                    let (a, b) = (T::vsplat(s, *of.nj.add(j)), T::vload(s, of.ni.add(i)));
+                    let norms = T::vmul(s, a, b);
+                    let mut entry = T::vmul(s, k[g][0], norms);
+                    if of.extreme {
+                        // The product of norms may be beyond the type, though the entry is not: the smaller comes last then.
+                        let in_turn = T::vmul(s, T::vmul(s, k[g][0], T::vmax(s, a, b)), T::vmin(s, a, b));
+                        entry = T::vselect(s, T::vge(s, limit, norms), entry, in_turn);
+                    }
+                    T::vstore(s, entries.add(j * line + i), entry);
+                }
             }
         }
-    }
-}
-
-/// Any angles, by the formula that goes with the dimension.
-#[inline(always)]
-fn weigh<T: Real, S: Lanes, const R: usize, const FEW: bool>(
-    s: S,
-    c: &mut [[T::Vector<S>; 1]; R],
-    near: Option<&[[T::Vector<S>; 1]; R]>,
-) {
-    if FEW {
-        weighted_angles::<T, S, R, 1>(s, c, near);
-    } else {
-        weighted_mixed_angles::<T, S, R, 1>(s, c, near);
     }
 }
 
@@ -356,70 +315,126 @@ impl<T: Real> Kernel for Write<'_, T> {
 }
 
 impl<T: Real> Tile<'_, T> {
-    /// Constants, so that only one shape is compiled: R rows of V vectors, with R V accumulators.
+    /// Shapes of what is held in registers: cosines of R rows by V vectors, and entries of F rows by the W vectors of a line.
     #[inline(always)]
     fn shape<S: Lanes, const FEW: bool>(&self, s: S) {
-        if const { size_of::<T::Vector<S>>() == 64 && size_of::<T>() == 4 } {
-            self.blocks::<S, 16, 1, FEW>(s);
-        } else if const { size_of::<T::Vector<S>>() == 64 } {
-            self.blocks::<S, 8, 1, FEW>(s);
+        if const { size_of::<T::Vector<S>>() == 64 } {
+            self.strips::<S, 8, 2, 8, 1, FEW>(s);
         } else if const { size_of::<T::Vector<S>>() == 32 && S::FUSED } {
-            self.blocks::<S, 4, 2, FEW>(s);
+            self.strips::<S, 4, 2, 2, 2, FEW>(s);
         } else if const { size_of::<T::Vector<S>>() == 32 } {
-            self.blocks::<S, 2, 2, FEW>(s);
+            self.strips::<S, 2, 2, 2, 2, FEW>(s);
         } else {
-            self.blocks::<S, 4, 4, FEW>(s);
+            self.strips::<S, 4, 4, 2, 4, FEW>(s);
         }
     }
 
     #[inline(always)]
-    fn blocks<S: Lanes, const R: usize, const V: usize, const FEW: bool>(&self, s: S) {
-        let line = line::<T>();
-        assert!(
-            V * T::lanes::<S>() == line && line.is_multiple_of(R) && self.left.units.len() == self.right.units.len()
-        );
-        for j in (0..self.right.count).step_by(line) {
+    fn strips<S: Lanes, const R: usize, const V: usize, const F: usize, const W: usize, const FEW: bool>(&self, s: S) {
+        let (line, vectors) = (line::<T>(), V * T::lanes::<S>());
+        let (left, right) = (self.left, self.right);
+        let dimension = left.units.len();
+        assert!(line.is_multiple_of(R) && line.is_multiple_of(F) && line == W * T::lanes::<S>());
+        assert!(vectors.is_multiple_of(line) && WIDTH.is_multiple_of(vectors));
+        assert!(right.units.len() == dimension && left.count <= PANEL && right.count <= PANEL);
+        let parts = Parts::new(dimension);
+        let extreme = left.largest * right.largest > T::from_f64(0.25) * T::LARGEST;
+        let (ui, uj) = (left.units.as_ptr().cast::<T>(), right.units.as_ptr().cast::<T>());
+        let (ni, nj) = (left.half_norms.0.as_ptr(), right.half_norms.0.as_ptr());
+        let (mut strip, mut entries) = (Strip::<T>::new(), Strip::<T>::new());
+        for j in (0..right.count).step_by(line) {
             // Blocks above the diagonal are not wanted.
             let first = if self.diagonal && self.lower { j } else { 0 };
-            for i in (first..self.left.count).step_by(line) {
-                let whole = i + line <= self.left.count && j + line <= self.right.count && !(self.diagonal && i == j);
-                let mut buffer = Run::new();
-                for r in (0..line).step_by(R) {
-                    // SAFETY: blocks of a line lie within 64 samples, and the entries written within the tile.
-                    unsafe {
-                        let k = entries::<T, S, R, V, FEW>(s, (self.left, i), (self.right, j + r));
-                        if R == line && whole {
-                            self.direct.put(s, &k, (i, j));
-                            if let Some(mirror) = self.mirror {
-                                mirror.put(s, &k, (i, j));
-                            }
-                        } else {
-                            buffer.fill(s, r, &k);
-                        }
+            for start in (first / WIDTH * WIDTH..left.count).step_by(WIDTH) {
+                let end = left.count.min(start + WIDTH);
+                for i in (start..end).step_by(vectors) {
+                    for r in (0..line).step_by(R) {
+                        // SAFETY: all samples lie within their blocks of 64.
+                        unsafe { cosines::<T, S, R, V>(s, parts, (ui, i), uj.add(j + r), (&mut strip, r)) };
                     }
                 }
-                // SAFETY: the entries of the block lie within the tile.
-                unsafe {
-                    if !whole {
-                        self.put_part(&buffer, (i, j));
-                    } else if R != line {
-                        self.direct.put_block(s, &mut buffer, (i, j));
-                        if let Some(mirror) = self.mirror {
-                            mirror.put_block(s, &mut buffer, (i, j));
-                        }
+                for i in (start.max(first)..end).step_by(line) {
+                    // SAFETY: the samples' numbers are theirs, and their cosines in the strip.
+                    unsafe {
+                        let (uj, ui, nj, ni) = (uj.add(j), ui.add(i), nj.add(j), ni.add(i));
+                        let of = Source { cosines: strip.block(i), dimension, uj, ui, nj, ni, extreme };
+                        self.block::<S, F, W, FEW>(s, of, entries.block(i), (i, j));
                     }
                 }
             }
         }
     }
 
-    /// Writes a block that meets the edge or the diagonal.
-    unsafe fn put_part(&self, buffer: &Run<T>, (i, j): (usize, usize)) {
-        for c in j..(j + line::<T>()).min(self.right.count) {
-            for r in i..(i + line::<T>()).min(self.left.count) {
-                // SAFETY: the entry lies within the tile, and all rows of the block were computed.
+    /// Finishes the block of the samples from i and from j on and writes it; `entries` is room for one.
+    ///
+    /// # Safety
+    /// - The block's cosines, norms and unit vectors are readable, and `entries` has room for it.
+    /// - Entries of the tile lie within its places.
+    #[inline(always)]
+    unsafe fn block<S: Lanes, const F: usize, const W: usize, const FEW: bool>(
+        &self,
+        s: S,
+        of: Source<T>,
+        entries: *mut T,
+        (i, j): (usize, usize),
+    ) {
+        let (line, lanes) = (line::<T>(), T::lanes::<S>());
+        let whole = i + line <= self.left.count && j + line <= self.right.count && !(self.diagonal && i == j);
+        let in_lines = whole && self.direct.has_lines() && self.mirror.is_none_or(Place::has_lines);
+        // From registers to where they go.
+        let straight = lanes == line && in_lines;
+        let mut k = [T::vsplat(s, T::ZERO); LINE];
+        // SAFETY: the caller's contract.
+        unsafe {
+            if of.extreme || any_above::<T, S>(s, of.cosines, if FEW { T::from_f64(NEAR) } else { T::ARC_SINE.wide }) {
+                finish_any::<T, S, FEW>(s, of, entries);
+                if straight {
+                    for r in 0..line {
+                        k[r] = T::vload(s, entries.add(r * line));
+                    }
+                }
+            } else {
+                for row in (0..line).step_by(F) {
+                    let rows = finish::<T, S, F, W, FEW>(s, of, row);
+                    for r in 0..F {
+                        if straight {
+                            k[row + r] = rows[r][0];
+                            continue;
+                        }
+                        for v in 0..W {
+                            T::vstore(s, entries.add((row + r) * line + v * lanes), rows[r][v]);
+                        }
+                    }
+                }
+            }
+            if straight {
+                self.direct.put_rows(s, &k[..lanes], (i, j));
+                if let Some(mirror) = self.mirror {
+                    mirror.put_rows(s, &k[..lanes], (i, j));
+                }
+            } else if in_lines {
+                self.direct.put_block(s, entries, (i, j));
+                if let Some(mirror) = self.mirror {
+                    mirror.put_block(s, entries, (i, j));
+                }
+            } else {
+                self.put_part(entries, (i, j));
+            }
+        }
+    }
+
+    /// Writes a block that meets the edge or the diagonal, or does not come in cache lines.
+    ///
+    /// # Safety
+    /// - The block is readable, and the tile's entries lie within its places.
+    unsafe fn put_part(&self, block: *const T, (i, j): (usize, usize)) {
+        let line = line::<T>();
+        for c in j..(j + line).min(self.right.count) {
+            for r in i..(i + line).min(self.left.count) {
+                // SAFETY: the entry lies within the tile and within the block.
                 unsafe {
-                    let k = if self.diagonal && r == c { self.right.diagonal.0[r] } else { buffer.get(r - i, c - j) };
+                    let on_diagonal = self.diagonal && r == c;
+                    let k = if on_diagonal { self.right.diagonal.0[r] } else { *block.add((c - j) * line + r - i) };
                     if !(self.diagonal && self.lower && r < c) {
                         *self.direct.at(r, c) = k;
                     }
@@ -430,4 +445,23 @@ impl<T: Real> Tile<'_, T> {
             }
         }
     }
+}
+
+/// Whether any value of a block is in absolute value at least `bound`.
+///
+/// # Safety
+/// - The block is readable.
+#[inline(always)]
+unsafe fn any_above<T: Real, S: Lanes>(s: S, block: *const T, bound: T) -> bool {
+    let (line, lanes) = (line::<T>(), T::lanes::<S>());
+    let mut largest = [T::vsplat(s, T::ZERO); 2];
+    for at in (0..line * line).step_by(2 * lanes) {
+        for v in 0..2 {
+            // SAFETY: a block is an even number of vectors.
+            let x = unsafe { T::vload(s, block.add(at + v * lanes)) };
+            largest[v] = T::vmax(s, largest[v], T::vabs(s, x));
+        }
+    }
+    let largest = T::vmax(s, largest[0], largest[1]);
+    T::vbits(s, T::vge(s, largest, T::vsplat(s, bound))) != 0
 }
