@@ -212,16 +212,16 @@ pub fn weighted_wide_angles<T: Real, S: Lanes, const R: usize, const V: usize>(s
 }
 
 /// Replaces c by `2 c (pi - acos(c)) / pi`, for `R` times `V` vectors of any angles, wide ones to the same bits as
-/// [`weighted_wide_angles`]; `near`, where given, holds what is known of `1 - |c|` better than by subtraction, which must not be
-/// negative.
+/// [`weighted_wide_angles`]; `versine` holds `1 - |c|`, where that is known better than by subtraction what is known, and must not
+/// be negative.
 #[inline(always)]
 pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,
     c: &mut [[T::Vector<S>; V]; R],
-    near: Option<&[[T::Vector<S>; V]; R]>,
+    versine: &[[T::Vector<S>; V]; R],
 ) {
     // No closures here: they would not be compiled for the level.
-    let (zero, one, wide) = (T::vsplat(s, T::ZERO), T::vsplat(s, T::ONE), T::vsplat(s, T::ARC_SINE.wide));
+    let (zero, wide) = (T::vsplat(s, T::ZERO), T::vsplat(s, T::ARC_SINE.wide));
     let (half, minus_two) = (T::vsplat(s, T::from_f64(0.5)), T::vsplat(s, T::from_f64(-2.0)));
     // value = base + factor Q(x)
     let (mut x, mut factor) = (*c, *c);
@@ -229,11 +229,7 @@ pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
         for v in 0..V {
             let a = T::vabs(s, c[r][v]);
             let square = T::vmul(s, a, a);
-            let versine = match near {
-                Some(near) => near[r][v],
-                None => T::vsub(s, one, a),
-            };
-            let sine_squared = T::vmul(s, half, versine);
+            let sine_squared = T::vmul(s, half, versine[r][v]);
             let narrow = T::vge(s, a, wide);
             let product = T::vmul(s, T::vmul(s, minus_two, a), T::vsqrt(s, sine_squared));
             x[r][v] = T::vselect(s, narrow, sine_squared, square);
@@ -276,7 +272,10 @@ mod tests {
                     let mut c = [[T::vload(s, c.as_ptr())]];
                     match self.1 {
                         Way::Any => weighted_angles::<T, S, 1, 1>(s, &mut c, None),
-                        Way::Mixed => weighted_mixed_angles::<T, S, 1, 1>(s, &mut c, None),
+                        Way::Mixed => {
+                            let versine = T::vsub(s, T::vsplat(s, T::ONE), T::vabs(s, c[0][0]));
+                            weighted_mixed_angles::<T, S, 1, 1>(s, &mut c, &[[versine]]);
+                        }
                         Way::Wide => weighted_wide_angles::<T, S, 1, 1>(s, &mut c),
                     }
                     T::vstore(s, out.as_mut_ptr(), c[0][0]);

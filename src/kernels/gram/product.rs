@@ -197,11 +197,11 @@ impl<T: Real> KernelProduct<T> {
             let sums = Disjoint::new(&mut workspace.sums);
             let (left, vectors) = (&self.left, &workspace.vectors);
             let right = self.right.as_ref().unwrap_or(left);
-            for_each_task(blocks.len().div_ceil(STRIP), &mut workspace.tiles, |tiles, task| {
-                let first = blocks.start + task * STRIP;
-                let i = first..blocks.end.min(first + STRIP);
+            for_each_task(blocks.len().div_ceil(BAND), &mut workspace.tiles, |tiles, task| {
+                let first = blocks.start + task * BAND;
+                let i = first..blocks.end.min(first + BAND);
                 // SAFETY: each task takes the sums of its own blocks.
-                let sums = unsafe { sums.piece(task * STRIP * 2 * columns, i.len() * 2 * columns) };
+                let sums = unsafe { sums.piece(task * BAND * 2 * columns, i.len() * 2 * columns) };
                 for j in 0..right.blocks() {
                     let (v, block) = (&vectors[j * columns..(j + 1) * columns], right.block(j));
                     for i in i.clone() {
@@ -230,7 +230,7 @@ impl<T: Real> KernelProduct<T> {
 }
 
 /// Blocks i that a task of the rectangle takes together, so that each block j is fetched from memory once for all of them.
-const STRIP: usize = 4;
+const BAND: usize = 4;
 
 /// Blocks to a side of what a pair of groups works on at a time: 2 x 8 x 64 samples of 94 f32 are 400 KB, within L2.
 const CORNER: usize = 8;
@@ -322,7 +322,7 @@ impl<T: Real> Pair<'_, T> {
 
 impl<T: Real> Tiles<T> {
     /// Computes a tile: row j of `direct` and, where asked for, row i of `turned`. Rows and lanes beyond the samples are left
-    /// as they are, finite.
+    /// as they are.
     fn compute(&mut self, level: Level, left: Block<'_, T>, right: Block<'_, T>, diagonal: bool, turned: bool) {
         assert!(self.direct.len() == PANEL && self.turned.len() == PANEL);
         let place = |lanes: &mut [Lane64<T>]| {

@@ -4,15 +4,15 @@
 //! per line of samples j (16 in f32, 8 in f64), 32 samples i at a time:
 //!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, R rows by V vectors in accumulators, into a strip
 //! then per block of a line of samples j by a line of samples i:
-//!     where |C| > 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
+//!     where |C| >= 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
 //!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)            below 18 dimensions
 //!                   = (C + C^2 Q(C^2)) (|z_j| / 2) (|z_i| / 2)                                from there on, if |C| < T
 //!                   = (C + |C| - 2 |C| s Q(s^2)) (|z_j| / 2) (|z_i| / 2),  s^2 = (1 - |C|) / 2   and if not
 //!     and K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The strip lies in the first-level cache. Cosines could stay in registers; but then each tile of accumulators has its own end,
-//! at which the units of multiplication wait for the last sums, and the shape with the fewest loads (8 rows by 2 vectors) leaves
-//! no registers for what follows.
+//! at which the units of multiplication wait for the last sums, and the shape with the fewest loads (with 32 registers, 8
+//! rows by 2 vectors) leaves no registers for what follows.
 //!
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
 //! of below 0.95, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
@@ -28,7 +28,7 @@ use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
 
-/// Cosines beyond this are near-duplicates or nearly opposite. At the threshold an error of the cosine, which may be several
+/// Cosines from here on are near-duplicates or nearly opposite. At the threshold an error of the cosine, which may be several
 /// roundings in a long sum, moves K by 0.9 times itself, times the norms.
 const NEAR: f64 = 0.95;
 
@@ -70,8 +70,9 @@ impl Parts {
     }
 }
 
-/// A line of samples j with 64 samples i: cosines, or entries of the kernel, in blocks of a line by a line, one after the other.
-/// Entry (i, j) of a block lies at `j * line + i`.
+/// Cosines of a line of samples j with samples i, in blocks of a line by a line, one after the other. Entry (i, j) of a block lies
+/// at `j * line + i`. There is room for 64 samples i, though [`WIDTH`] are in use at a time: if they took each other's places, they
+/// would wait for stores that wait for memory (f32 12 % slower).
 #[repr(C)]
 struct Strip<T>([MaybeUninit<Lane64<T>>; LINE]);
 
@@ -84,25 +85,29 @@ impl<T: Real> Strip<T> {
     #[inline(always)]
     fn block(&mut self, i: usize) -> *mut T {
         assert!(i < PANEL);
+        let line = line::<T>();
         // SAFETY: `line` rows of 64 are as much as all blocks.
-        unsafe { self.0.as_mut_ptr().cast::<T>().add(i / line::<T>() * line::<T>() * line::<T>()) }
+        unsafe { self.0.as_mut_ptr().cast::<T>().add(i / line * line * line) }
     }
 }
+
+/// Room for a block.
+type Room<T> = [MaybeUninit<Lane64<T>>; LINE * LINE / PANEL];
 
 /// Cosines of `R` samples j with `V` vectors of samples i, from `i` on, into rows of the strip from `row` on.
 ///
 /// # Safety
-/// - `uj` is readable for R values, and `ui` for 64 samples, at all places 64 apart that the parts count.
+/// - `uj` is readable for R values, and `ui` for V vectors, at all places 64 apart that the parts count.
 #[inline(always)]
 unsafe fn cosines<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,
     parts: Parts,
-    (ui, i): (*const T, usize),
+    ui: *const T,
     uj: *const T,
-    (strip, row): (&mut Strip<T>, usize),
+    (strip, i, row): (&mut Strip<T>, usize, usize),
 ) {
     let (line, lanes) = (line::<T>(), T::lanes::<S>());
-    assert!(i.is_multiple_of(lanes) && line.is_multiple_of(lanes) && i + V * lanes <= PANEL && row + R <= line);
+    assert!(i.is_multiple_of(lanes) && line.is_multiple_of(lanes) && row + R <= line);
     let mut k = 0;
     for part in 0..parts.count {
         let steps = parts.steps + usize::from(part < parts.longer);
@@ -110,7 +115,7 @@ unsafe fn cosines<T: Real, S: Lanes, const R: usize, const V: usize>(
         // SAFETY: the caller's contract, and rows and vectors lie within their blocks of the strip.
         unsafe {
             let b = Broadcast { start: uj.add(k * PANEL), row: 1, step: PANEL };
-            accumulate(s, steps, b, ui.add(k * PANEL + i), &mut c);
+            accumulate(s, steps, b, ui.add(k * PANEL), &mut c);
             k += steps;
             for v in 0..V {
                 let i = i + v * lanes;
@@ -216,12 +221,13 @@ impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for FinishAny<T, S,
                 for g in 0..GROUP {
                     let (j, i) = ((first + g) / across, (first + g) % across * lanes);
                     let c = T::vload(s, of.cosines.add(j * line + i));
-                    (k[g][0], versine[g][0]) = refine(s, c, of.dimension, of.uj.add(j), of.ui.add(i));
+                    let (uj, ui) = (of.uj.wrapping_add(j), of.ui.wrapping_add(i));
+                    (k[g][0], versine[g][0]) = refine(s, c, of.dimension, uj, ui);
                 }
                 if FEW {
                     weighted_angles::<T, S, GROUP, 1>(s, &mut k, Some(&versine));
                 } else {
-                    weighted_mixed_angles::<T, S, GROUP, 1>(s, &mut k, Some(&versine));
+                    weighted_mixed_angles::<T, S, GROUP, 1>(s, &mut k, &versine);
                 }
                 for g in 0..GROUP {
                     let (j, i) = ((first + g) / across, (first + g) % across * lanes);
@@ -339,9 +345,11 @@ impl<T: Real> Tile<'_, T> {
         assert!(right.units.len() == dimension && left.count <= PANEL && right.count <= PANEL);
         let parts = Parts::new(dimension);
         let extreme = left.largest * right.largest > T::from_f64(0.25) * T::LARGEST;
+        // In no dimensions these point nowhere.
         let (ui, uj) = (left.units.as_ptr().cast::<T>(), right.units.as_ptr().cast::<T>());
         let (ni, nj) = (left.half_norms.0.as_ptr(), right.half_norms.0.as_ptr());
-        let (mut strip, mut entries) = (Strip::<T>::new(), Strip::<T>::new());
+        let (mut strip, mut entries): (_, Room<T>) = (Strip::new(), [const { MaybeUninit::uninit() }; _]);
+        let entries = entries.as_mut_ptr().cast::<T>();
         for j in (0..right.count).step_by(line) {
             // Blocks above the diagonal are not wanted.
             let first = if self.diagonal && self.lower { j } else { 0 };
@@ -349,16 +357,18 @@ impl<T: Real> Tile<'_, T> {
                 let end = left.count.min(start + WIDTH);
                 for i in (start..end).step_by(vectors) {
                     for r in (0..line).step_by(R) {
+                        let (ui, uj) = (ui.wrapping_add(i), uj.wrapping_add(j + r));
                         // SAFETY: all samples lie within their blocks of 64.
-                        unsafe { cosines::<T, S, R, V>(s, parts, (ui, i), uj.add(j + r), (&mut strip, r)) };
+                        unsafe { cosines::<T, S, R, V>(s, parts, ui, uj, (&mut strip, i, r)) };
                     }
                 }
                 for i in (start.max(first)..end).step_by(line) {
-                    // SAFETY: the samples' numbers are theirs, and their cosines in the strip.
+                    let (ui, uj) = (ui.wrapping_add(i), uj.wrapping_add(j));
+                    // SAFETY: the cosines are in the strip, samples within their blocks of 64, entries within the tile.
                     unsafe {
-                        let (uj, ui, nj, ni) = (uj.add(j), ui.add(i), nj.add(j), ni.add(i));
+                        let (nj, ni) = (nj.add(j), ni.add(i));
                         let of = Source { cosines: strip.block(i), dimension, uj, ui, nj, ni, extreme };
-                        self.block::<S, F, W, FEW>(s, of, entries.block(i), (i, j));
+                        self.block::<S, F, W, FEW>(s, of, entries, (i, j));
                     }
                 }
             }
@@ -369,7 +379,7 @@ impl<T: Real> Tile<'_, T> {
     ///
     /// # Safety
     /// - The block's cosines, norms and unit vectors are readable, and `entries` has room for it.
-    /// - Entries of the tile lie within its places.
+    /// - As for [`Tile::write`].
     #[inline(always)]
     unsafe fn block<S: Lanes, const F: usize, const W: usize, const FEW: bool>(
         &self,
@@ -426,7 +436,8 @@ impl<T: Real> Tile<'_, T> {
     /// Writes a block that meets the edge or the diagonal, or does not come in cache lines.
     ///
     /// # Safety
-    /// - The block is readable, and the tile's entries lie within its places.
+    /// - The block is readable.
+    /// - As for [`Tile::write`].
     unsafe fn put_part(&self, block: *const T, (i, j): (usize, usize)) {
         let line = line::<T>();
         for c in j..(j + line).min(self.right.count) {
