@@ -197,11 +197,13 @@ impl<T: Real> KernelProduct<T> {
             let sums = Disjoint::new(&mut workspace.sums);
             let (left, vectors) = (&self.left, &workspace.vectors);
             let right = self.right.as_ref().unwrap_or(left);
-            for_each_task(blocks.len().div_ceil(BAND), &mut workspace.tiles, |tiles, task| {
-                let first = blocks.start + task * BAND;
-                let i = first..blocks.end.min(first + BAND);
+            // Few rows are shared out all the same.
+            let band = blocks.len().div_ceil(workspace.tiles.len()).clamp(1, BAND);
+            for_each_task(blocks.len().div_ceil(band), &mut workspace.tiles, |tiles, task| {
+                let first = blocks.start + task * band;
+                let i = first..blocks.end.min(first + band);
                 // SAFETY: each task takes the sums of its own blocks.
-                let sums = unsafe { sums.piece(task * BAND * 2 * columns, i.len() * 2 * columns) };
+                let sums = unsafe { sums.piece(task * band * 2 * columns, i.len() * 2 * columns) };
                 for j in 0..right.blocks() {
                     let (v, block) = (&vectors[j * columns..(j + 1) * columns], right.block(j));
                     for i in i.clone() {
@@ -229,8 +231,8 @@ impl<T: Real> KernelProduct<T> {
     }
 }
 
-/// Blocks i that a task of the rectangle takes together, so that each block j is fetched from memory once for all of them.
-const BAND: usize = 4;
+/// Blocks i that a task of the rectangle takes together at most, so that each block j is fetched from memory once for all of them.
+const BAND: usize = 8;
 
 /// Blocks to a side of what a pair of groups works on at a time: 2 x 8 x 64 samples of 94 f32 are 400 KB, within L2.
 const CORNER: usize = 8;
