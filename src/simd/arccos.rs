@@ -6,10 +6,10 @@
 //! `2 c (pi - acos(c)) / pi = (c + a) - sqrt(1 - a) a P(a)`
 //! for either sign of c: the odd part c + a vanishes where c is negative, and what is left is small where the kernel is.
 //!
-//! P is found on [0, 1] by Remez exchange in 50 digits and rounded to the type: of all polynomials, or quotients of two, with
-//! these degrees it has the least largest relative error. A quotient makes do with half the degree of a polynomial, because it
-//! can have poles where the arc cosine branches, at -1; the division is cheaper than what it saves, but in f32 not beside the
-//! square root. The kernel is `|z| |z'| / 4` times the value above, so an error e of P moves it by at most 0.1 e.
+//! P is found on [0, 1] by Remez exchange in 50 digits or more and rounded to the type: of all polynomials, or quotients of
+//! two, with these degrees it has the least largest relative error. A quotient makes do with half the degree of a polynomial,
+//! because it can have poles where the arc cosine branches, at -1; the division is cheaper than what it saves, but in f32 not
+//! beside the square root. The kernel is `|z| |z'| / 4` times the value above, so an error e of P moves it by at most 0.1 e.
 //!
 //! | type | degrees | largest relative error of P | largest error of K / (abs(z) abs(z')) |
 //! |---|---|---|---|
@@ -212,8 +212,8 @@ pub fn weighted_wide_angles<T: Real, S: Lanes, const R: usize, const V: usize>(s
 }
 
 /// Replaces c by `2 c (pi - acos(c)) / pi`, for `R` times `V` vectors of any angles, wide ones to the same bits as
-/// [`weighted_wide_angles`]; `versine` holds `1 - |c|`, where that is known better than by subtraction what is known, and must not
-/// be negative.
+/// [`weighted_wide_angles`]; `versine` holds `1 - |c|`, or what is known of it better than by subtraction, which must not be
+/// negative.
 #[inline(always)]
 pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
     s: S,

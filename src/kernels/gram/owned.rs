@@ -8,7 +8,7 @@ use faer::{MatMut, MatRef, Par};
 use super::dense::{Form, fill};
 use super::samples::Samples;
 use super::store::Place;
-use super::tile::line;
+use super::store::line;
 use crate::simd::{Level, Real};
 use crate::{Error, Result, memory};
 

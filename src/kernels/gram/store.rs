@@ -4,9 +4,19 @@ use std::mem::MaybeUninit;
 
 use faer::MatMut;
 
-use super::tile::{LINE, line};
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes, Real};
+
+/// Values in a cache line, at most.
+pub(super) const LINE: usize = 16;
+
+/// Values in a cache line.
+pub(super) const fn line<T>() -> usize {
+    64 / size_of::<T>()
+}
+
+/// Room for a block of a line by a line of entries.
+pub(super) type Room<T> = [MaybeUninit<Lane64<T>>; LINE * LINE / PANEL];
 
 /// A matrix to be written: entry (i, j) lies at `start + i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -81,12 +91,10 @@ impl<T: Real> Place<T> {
         rows.copy_from_slice(block);
         // SAFETY: the same contract.
         unsafe {
-            let (at, stride) = if self.row == 1 {
-                (self.at(i, j), self.column)
-            } else {
+            if self.row != 1 {
                 T::vtranspose(s, rows);
-                (self.at(i, j), self.row)
-            };
+            }
+            let (at, stride) = (self.at(i, j), if self.row == 1 { self.column } else { self.row });
             // Two loops, because one that asks at each row is not unrolled.
             if self.stream {
                 for r in 0..rows.len() {
@@ -113,7 +121,7 @@ impl<T: Real> Place<T> {
             if self.row == 1 {
                 return store_lines(s, block, self.at(i, j), self.column, self.stream);
             }
-            let mut turned = [const { MaybeUninit::<Lane64<T>>::uninit() }; LINE * LINE / PANEL];
+            let mut turned: Room<T> = [const { MaybeUninit::uninit() }; _];
             let turned = turned.as_mut_ptr().cast::<T>();
             for q in (0..line).step_by(lanes) {
                 for v in (0..line).step_by(lanes) {

@@ -11,8 +11,8 @@
 //!     and K leaves in whole cache lines: as it is, transposed, or both
 //! ```
 //! The strip lies in the first-level cache. Cosines could stay in registers; but then each tile of accumulators has its own end,
-//! at which the units of multiplication wait for the last sums, and the shape with the fewest loads (with 32 registers, 8
-//! rows by 2 vectors) leaves no registers for what follows.
+//! at which the units of multiplication wait for the last sums, and the shape with the fewest loads (with 32 registers, 8 rows by
+//! 2 vectors) leaves no registers for what follows.
 //!
 //! The cosine carries a rounding error of about one unit, which the angle magnifies by up to 1/sqrt(1 - c^2): nothing to speak
 //! of below 0.95, half the digits at 1. There the squared distance of the unit vectors takes its place, whose subtractions are
@@ -23,7 +23,7 @@
 use std::mem::MaybeUninit;
 
 use super::samples::Block;
-use super::store::Place;
+use super::store::{LINE, Place, Room, line};
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
@@ -37,22 +37,14 @@ const NEAR: f64 = 0.95;
 const PART: usize = 16;
 
 /// Dimensions from which on most cosines are small, so that a block is likely to hold wide angles alone: of normal samples seven
-/// blocks of eight do in 18 dimensions. Those that do not take longer than if wide angles had not been set apart: normal samples
-/// in 16 dimensions took 3 to 6 % longer.
+/// blocks of eight do in 18 dimensions. Any other block would be faster without this distinction: normal samples in 16 dimensions
+/// took 3 to 6 % longer with it.
 const MANY: usize = 18;
 
 /// Samples i of a strip whose cosines are computed before any of them is finished. Stores come in a burst after each: for 64
 /// samples it is longer than the queue that hides it (f32 7 % slower, f64 3 %), and the fewer there are, the more often the units
 /// of multiplication wait.
 const WIDTH: usize = 32;
-
-/// Values in a cache line, at most.
-pub(super) const LINE: usize = 16;
-
-/// Values in a cache line.
-pub(super) const fn line<T>() -> usize {
-    64 / size_of::<T>()
-}
 
 /// How a cosine's sum is taken.
 #[derive(Clone, Copy)]
@@ -90,9 +82,6 @@ impl<T: Real> Strip<T> {
         unsafe { self.0.as_mut_ptr().cast::<T>().add(i / line * line * line) }
     }
 }
-
-/// Room for a block.
-type Room<T> = [MaybeUninit<Lane64<T>>; LINE * LINE / PANEL];
 
 /// Cosines of `R` samples j with `V` vectors of samples i, from `i` on, into rows of the strip from `row` on.
 ///

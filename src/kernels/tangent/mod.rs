@@ -11,9 +11,9 @@
 //! a dN x dN matrix with row `i*N + j` for output i at sample j. The counts are exact. The blocks `i = k` are all the same
 //! matrix, and the block (k, i) equals the block (i, k), so there are `1 + d(d-1)/2` different ones.
 //!
-//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, ten pairs of outputs for one pass of counting,
-//! [`product_into`] multiplies by the whole matrix without forming it, and [`drift`] measures how far the kernel moved, also without
-//! forming it.
+//! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, ten pairs of outputs for one pass of
+//! counting, [`product_into`] multiplies by the whole matrix without forming it, and [`drift`] measures how far the kernel moved,
+//! also without forming it.
 
 mod bits;
 mod block;
