@@ -2,16 +2,24 @@
 #![deny(missing_docs)]
 #![warn(unsafe_op_in_unsafe_fn)]
 
-pub mod demo;
+mod checks;
+pub mod diffusion;
 pub mod error;
+pub mod evaluate;
 #[cfg(feature = "cli")]
 pub mod files;
+pub mod fit;
 pub mod kernels;
 pub mod memory;
-pub mod pipeline;
-pub mod score;
+pub mod model;
+pub mod network;
+pub mod random;
+pub mod regression;
 pub mod simd;
+#[cfg(feature = "cli")]
+pub mod store;
 pub mod table;
+#[cfg(feature = "cli")]
 pub mod theory;
 
 pub use error::{Error, Result};

@@ -1,15 +1,15 @@
 //! The stopping rule against independently computed stops, and against the oracle on score regression.
 
 use faer::{Mat, Par};
+use ntk_score::diffusion::mixture::GaussianMixture;
+use ntk_score::diffusion::process::{ForwardProcess, Schedule};
+use ntk_score::diffusion::regression_set::{RegressionSettings, regression_set};
 use ntk_score::kernels::gram::{cross_gram_into, gram};
-use ntk_score::score::early_stopping::{
+use ntk_score::regression::early_stopping::{
     Curve, Noise, StoppingRule, generalised_cross_validation, iteration_grid, steins_estimate,
 };
-use ntk_score::score::kernel_regression::ClosedForm;
-use ntk_score::score::mixture::GaussianMixture;
-use ntk_score::score::process::{ForwardProcess, Schedule};
-use ntk_score::score::regression::{RegressionSettings, regression_set};
-use ntk_score::score::spectrum::Spectrum;
+use ntk_score::regression::kernel_regression::ClosedForm;
+use ntk_score::regression::spectrum::Spectrum;
 use serde_json::Value;
 
 #[test]

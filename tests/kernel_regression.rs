@@ -2,7 +2,7 @@
 
 use faer::{Mat, MatRef, Par};
 use ntk_score::kernels::gram::{cross_gram_into, gram};
-use ntk_score::score::kernel_regression::{ClosedForm, KernelRegression, Storage};
+use ntk_score::regression::kernel_regression::{ClosedForm, KernelRegression, Storage};
 use serde_json::Value;
 
 fn matrix(value: &Value) -> Mat<f64> {

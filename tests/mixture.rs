@@ -1,8 +1,8 @@
 //! True scores of Gaussian mixtures against an independent computation by automatic differentiation.
 
 use faer::Mat;
-use ntk_score::score::mixture::GaussianMixture;
-use ntk_score::score::process::{ForwardProcess, Schedule};
+use ntk_score::diffusion::mixture::GaussianMixture;
+use ntk_score::diffusion::process::{ForwardProcess, Schedule};
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f64> {

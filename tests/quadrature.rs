@@ -8,13 +8,13 @@
 //! ```
 
 use faer::{Mat, Par};
+use ntk_score::diffusion::mixture::GaussianMixture;
+use ntk_score::diffusion::process::{ForwardProcess, Schedule};
+use ntk_score::diffusion::regression_set::{RegressionSettings, regression_set};
 use ntk_score::kernels::gram::gram;
-use ntk_score::score::mixture::GaussianMixture;
-use ntk_score::score::operator::MatrixFree;
-use ntk_score::score::process::{ForwardProcess, Schedule};
-use ntk_score::score::quadrature::{Estimate, Quadrature};
-use ntk_score::score::regression::{RegressionSettings, regression_set};
-use ntk_score::score::spectrum::Spectrum;
+use ntk_score::regression::operator::MatrixFree;
+use ntk_score::regression::quadrature::{Estimate, Quadrature};
+use ntk_score::regression::spectrum::Spectrum;
 
 /// Samples on which the bars are tried.
 const N: usize = 4096;
@@ -46,7 +46,7 @@ fn every_quantity_is_within_its_bar_in_95_of_100_seeds_and_bars_are_below_2_perc
 fn check(z: &Mat<f64>) {
     let exact = Spectrum::of_gram(gram(z.as_ref(), Par::rayon(0)).unwrap().as_ref()).unwrap();
 
-    type Quantity = (String, f64, Box<dyn Fn(&ntk_score::score::quadrature::SpectrumEstimate) -> Estimate>);
+    type Quantity = (String, f64, Box<dyn Fn(&ntk_score::regression::quadrature::SpectrumEstimate) -> Estimate>);
     let mut quantities: Vec<Quantity> = Vec::new();
     for share in [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] {
         let level = share * exact.largest();

@@ -1,7 +1,7 @@
 //! The metrics against a small comparison scored by an independent implementation (SDMetrics for Shape and Trend, SciPy and
 //! NumPy for the rest), and against what must hold of any comparison.
 
-use ntk_score::table::metrics::{Evaluation, EvaluationOptions, evaluate};
+use ntk_score::evaluate::{Evaluation, EvaluationOptions, evaluate};
 use ntk_score::table::{Schema, SchemaOptions, Table};
 
 fn parse(text: &str) -> Table {

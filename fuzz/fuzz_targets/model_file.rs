@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ntk_score::files::model::{from_bytes, to_bytes};
+use ntk_score::store::{from_bytes, to_bytes};
 
 fuzz_target!(|data: &[u8]| {
     match from_bytes(data) {

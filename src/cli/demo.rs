@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use ntk_score::demo::{self, DemoReport, Field};
+use ntk_score::theory::demo::{self, DemoReport, Field};
 use plotters::prelude::*;
 
 use super::fit::parse_threads;

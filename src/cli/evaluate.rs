@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ntk_score::evaluate::{Evaluation, EvaluationOptions, evaluate};
 use ntk_score::files::csv;
 use ntk_score::files::output::PendingFile;
-use ntk_score::table::metrics::{Evaluation, EvaluationOptions, evaluate};
 use ntk_score::table::schema::{Schema, SchemaOptions};
 
 use super::fit::{ColumnArgs, parse_threads};

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use ntk_score::files::{csv, model};
-use ntk_score::pipeline::{self, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
+use ntk_score::files::csv;
+use ntk_score::fit::{self, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
+use ntk_score::store;
 use ntk_score::table::schema::{ColumnKind, Missing, Schema, SchemaOptions};
 
 use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
@@ -117,8 +118,8 @@ pub fn run(args: FitArgs) -> Outcome {
         (budget, None) => Length::Budget(budget.unwrap_or(Duration::from_secs(480))),
     };
     let preset = match args.preset {
-        Preset::Best => pipeline::Preset::Best,
-        Preset::Paper => pipeline::Preset::Paper,
+        Preset::Best => fit::Preset::Best,
+        Preset::Paper => fit::Preset::Paper,
     };
     let missing = match args.missing {
         MissingCells::Refuse => Missing::Fail,
@@ -147,7 +148,7 @@ pub fn run(args: FitArgs) -> Outcome {
     let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {msg}  {elapsed} (left: {eta})");
     bar.set_message("preparing the base denoiser");
     let mut training = None;
-    let fitted = pipeline::fit(&table, &settings, &mut |at| {
+    let fitted = fit::fit(&table, &settings, &mut |at| {
         if training.is_none() {
             // Not before: nothing is fitted yet where table or settings are refused.
             bar.suspend(|| {
@@ -162,7 +163,7 @@ pub fn run(args: FitArgs) -> Outcome {
     });
     bar.finish_and_clear();
     let fitted = fitted?;
-    finish(output, &args.out, &model::to_bytes(&fitted)?)?;
+    finish(output, &args.out, &store::to_bytes(&fitted)?)?;
     eprintln!("{}", columns(fitted.codec.schema()));
     let record = &fitted.record;
     let [squared, entropy] = record.losses;
@@ -241,7 +242,7 @@ pub fn parse_threads(text: &str) -> Result<usize, String> {
 }
 
 /// Reads a fitted model from its file.
-pub fn read_model(path: &std::path::Path) -> Outcome<pipeline::FittedTable> {
+pub fn read_model(path: &std::path::Path) -> Outcome<fit::FittedTable> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
-    model::from_bytes(&bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
+    store::from_bytes(&bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
 }

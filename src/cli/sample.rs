@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use ntk_score::diffusion::sampler::Method;
 use ntk_score::files::csv;
-use ntk_score::pipeline::{self, SampleSettings};
-use ntk_score::score::sampler::Method;
+use ntk_score::fit::{self, SampleSettings};
 
 use super::fit::{parse_threads, read_model};
 use super::{Outcome, pending, progress_bar, use_threads};
@@ -69,7 +69,7 @@ pub fn run(args: SampleArgs) -> Outcome {
         threads,
     };
     let bar = progress_bar(1, "{bar:30} {percent:>3} %  sampling  {elapsed} (left: {eta})");
-    let table = pipeline::sample(&fitted, &settings, &mut |done, total| {
+    let table = fit::sample(&fitted, &settings, &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });

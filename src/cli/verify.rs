@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use ntk_score::files::csv;
 use ntk_score::memory;
-use ntk_score::score::spectrum::Effort;
+use ntk_score::regression::spectrum::Effort;
 use ntk_score::theory::{self, Claim, RULES, Report, Settings, Verdict};
 
 use super::fit::{ColumnArgs, parse_threads};

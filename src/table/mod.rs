@@ -1,13 +1,11 @@
 //! Tables: what the columns are, how a table becomes a real matrix and comes back, and how alike two tables are.
 //!
 //! A [`Table`] is the raw thing, named columns of cells as they were written. A [`Schema`] says what the columns are, a
-//! [`Codec`] turns rows into vectors of normal scores and one-hot blocks and back, and [`metrics`] compares a generated
-//! table with the real one. Nothing here reads or writes files, and nothing here knows of scores or kernels.
+//! [`Codec`] turns rows into vectors of normal scores and one-hot blocks and back, Nothing here reads or writes files, and nothing here knows of scores or kernels.
 
 pub mod calibration;
 pub mod codec;
 pub mod encoded;
-pub mod metrics;
 pub mod normal;
 pub mod number;
 pub mod schema;

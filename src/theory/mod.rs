@@ -1,6 +1,6 @@
 //! The experiments that show every prediction of the theory holding, or not: data, without a picture or a word on a screen.
 //!
-//! Fourth floor, beside [`crate::pipeline`]: it composes and returns data; drawing them is the command line's work.
+//! Fourth floor, beside [`crate::fit`]: it composes and returns data; drawing them is the command line's work.
 //!
 //! [`run`] answers for six claims (training converges, patterns freeze, the kernel freezes, the network is kernel regression,
 //! training too long overfits, more data helps at the predicted rate) and three questions beside them: how far each stopping
@@ -8,6 +8,7 @@
 //! kernel regime.
 
 mod claims;
+pub mod demo;
 mod problem;
 mod regime;
 mod slope;

@@ -2,16 +2,16 @@
 
 use faer::{Mat, MatRef, Par};
 
+use crate::diffusion::mixture::GaussianMixture;
+use crate::diffusion::process::{ForwardProcess, Schedule};
+use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings, regression_set};
 use crate::kernels::Panels;
 use crate::kernels::gram::{cross_gram_into, gram};
-use crate::score::kernel_regression::ClosedForm;
-use crate::score::mixture::GaussianMixture;
-use crate::score::operator::MatrixFree;
-use crate::score::process::{ForwardProcess, Schedule};
-use crate::score::quadrature::Quadrature;
-use crate::score::regression::{Localisation, RegressionSet, RegressionSettings, regression_set};
-use crate::score::spectrum::Spectrum;
-use crate::score::streams::{Purpose, normal, stream};
+use crate::random::{Purpose, normal, stream};
+use crate::regression::kernel_regression::ClosedForm;
+use crate::regression::operator::MatrixFree;
+use crate::regression::quadrature::Quadrature;
+use crate::regression::spectrum::Spectrum;
 use crate::{Error, Result};
 
 /// First and last diffusion time of the Ornstein-Uhlenbeck process unless a window of noise is asked for.

@@ -6,7 +6,7 @@ use faer::{MatRef, Par};
 use super::problem::{Inputs, Problem, Sample, cross, distance, for_all, solve};
 use super::slope::{Interval, median, slope};
 use crate::Result;
-use crate::score::early_stopping::{
+use crate::regression::early_stopping::{
     Curve, Noise, StoppingRule, generalised_cross_validation, iteration_grid, steins_estimate,
 };
 
@@ -174,7 +174,7 @@ fn case(task: &Task) -> Result<Case> {
 fn hold_out(
     sample: &Sample,
     tests: &Sample,
-    spectrum: &crate::score::spectrum::Spectrum,
+    spectrum: &crate::regression::spectrum::Spectrum,
     task: &Task,
     (grid, step): (&[u64], f64),
 ) -> Result<[(u64, f64); 2]> {

@@ -4,10 +4,10 @@ use faer::Par;
 
 use super::problem::{Inputs, Problem, Sample, WHOLE, cross, distance, solve};
 use crate::Result;
-use crate::score::early_stopping::{Curve, StoppingRule, iteration_grid};
-use crate::score::mixture::GaussianMixture;
-use crate::score::process::{ForwardProcess, Schedule};
-use crate::score::regression::{Localisation, RegressionSet};
+use crate::diffusion::mixture::GaussianMixture;
+use crate::diffusion::process::{ForwardProcess, Schedule};
+use crate::diffusion::regression_set::{Localisation, RegressionSet};
+use crate::regression::early_stopping::{Curve, StoppingRule, iteration_grid};
 
 const SAMPLES: usize = 1000;
 const TESTS: usize = 3000;

@@ -9,7 +9,7 @@ use crate::kernels::Panels;
 use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::tangent::drift;
-use crate::score::network::{Network, Trainer, least_squares};
+use crate::network::{Network, Trainer, least_squares};
 
 /// Samples and test samples, iterations, and every how many of them network and kernel are compared.
 const SAMPLES: usize = 64;

@@ -10,10 +10,11 @@ use faer::{Mat, MatRef, Par};
 use rand::RngExt;
 use rayon::prelude::*;
 
+use crate::checks::check_finite;
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::{Lane64, PANEL, Panels, check_shape, workers};
-use crate::score::process::ForwardProcess;
-use crate::score::sampler::Denoiser;
-use crate::score::streams::{CHUNK, Purpose, chunk_streams, normal, rows_in};
+use crate::random::{CHUNK, Purpose, chunk_streams, normal, rows_in};
 use crate::simd::Real;
 use crate::{Error, Result};
 
@@ -160,18 +161,6 @@ impl GaussianMixture {
     }
 }
 
-/// [`Error::NotFinite`] naming the first NaN or infinity of a matrix.
-pub(crate) fn check_finite<T: Real>(what: &'static str, matrix: MatRef<'_, T>) -> Result<()> {
-    for column in 0..matrix.ncols() {
-        for row in 0..matrix.nrows() {
-            if !matrix[(row, column)].finite() {
-                return Err(Error::NotFinite { what, row, column });
-            }
-        }
-    }
-    Ok(())
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Part {
     variance: f64,
@@ -289,7 +278,7 @@ impl<T: Real> Denoiser<T> for MixtureDenoiser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::process::Schedule;
+    use crate::diffusion::process::Schedule;
 
     #[test]
     fn far_points_and_tiny_spreads_stay_finite() {

@@ -5,8 +5,8 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
 use crate::Result;
-use crate::score::operator::SymmetricOperator;
-use crate::score::spectrum::eigen;
+use crate::regression::operator::SymmetricOperator;
+use crate::regression::spectrum::eigen;
 
 /// A direction whose norm falls by more than this when made orthogonal has nothing new in it.
 pub(crate) const EXHAUSTED: f64 = 1e-10;
@@ -99,5 +99,5 @@ fn append_orthonormal(basis: &mut Mat<f64>, used: usize, fresh: &Mat<f64>, par: 
 }
 
 pub(crate) fn check_image(image: MatRef<'_, f64>) -> Result<()> {
-    crate::score::mixture::check_finite("a product with the kernel matrix", image)
+    crate::checks::check_finite("a product with the kernel matrix", image)
 }

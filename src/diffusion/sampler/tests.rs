@@ -1,8 +1,8 @@
 //! Samplers against targets whose law, and whose probability flow, are known.
 
 use super::*;
-use crate::score::mixture::GaussianMixture;
-use crate::score::process::Schedule;
+use crate::diffusion::mixture::GaussianMixture;
+use crate::diffusion::process::Schedule;
 
 fn processes() -> [ForwardProcess; 3] {
     [

@@ -13,7 +13,7 @@
 //! [`generalised_cross_validation`], hold-out and oracle by [`Curve::lowest`]) choose the lowest point of a curve over the
 //! iterations.
 
-use crate::score::spectrum::{Spectrum, shrinkage};
+use crate::regression::spectrum::{Spectrum, shrinkage};
 use crate::{Error, Result};
 
 /// Iterations beyond which a rule says "never".

@@ -20,26 +20,14 @@ mod walk;
 
 use faer::{Mat, Par};
 
+use crate::checks::check_finite;
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::{PANEL, Panels, check_shape};
-use crate::score::mixture::check_finite;
-use crate::score::process::ForwardProcess;
-use crate::score::streams::{CHUNK, Purpose, chunk_streams};
+use crate::random::{CHUNK, Purpose, chunk_streams};
 use crate::simd::Real;
 use crate::{Error, Result};
 use walk::Walk;
-
-/// A denoiser: the estimate `f(x, t)` of `E[X_0 | X_t = x]`.
-pub trait Denoiser<T: Real> {
-    /// The data dimension `d`.
-    fn dimension(&self) -> usize;
-
-    /// Writes `f(x, t)` for every row of `x` (rows x `d`), all at time `t`, into `out` (rows x `d`). Padding rows of `out`
-    /// must stay zero, and a row of `out` may depend on the same row of `x` only.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit, and whatever else keeps the estimate from being computed.
-    fn denoise_into(&mut self, out: &mut Panels<T>, x: &Panels<T>, t: f64) -> Result<()>;
-}
 
 /// How one step back in time is made; see the module's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

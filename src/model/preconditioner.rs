@@ -12,8 +12,8 @@ use faer::{Accum, Mat, Par, Side};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
-use super::process::ForwardProcess;
-use super::streams::{Purpose, chunk_streams, normal};
+use crate::diffusion::process::ForwardProcess;
+use crate::random::{Purpose, chunk_streams, normal};
 use crate::{Error, Result};
 
 /// Which columns of a matrix are numbers and which are blocks of one-hot codes: first the numbers, then the blocks.

@@ -17,7 +17,7 @@ mod rows;
 
 pub use marginals::Marginal;
 
-use super::{Schema, Table};
+use crate::table::{Schema, Table};
 use crate::{Error, Result};
 use rows::Layout;
 

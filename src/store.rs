@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
+use crate::diffusion::process::{ForwardProcess, Schedule};
+use crate::fit::{FittedTable, Record};
 use crate::kernels::Panels;
-use crate::pipeline::{FittedTable, Record};
-use crate::score::denoiser::{Base, Layout, Preconditioner, PreconditionerParts};
-use crate::score::model::ScoreModel;
-use crate::score::network::Network;
-use crate::score::process::{ForwardProcess, Schedule};
+use crate::model::preconditioner::{Base, Layout, Preconditioner, PreconditionerParts};
+use crate::model::score_model::ScoreModel;
+use crate::network::Network;
 use crate::table::calibration::Calibration;
 use crate::table::codec::{Codec, CodecParts};
 use crate::table::schema::Schema;

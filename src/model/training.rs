@@ -6,12 +6,12 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
-use super::denoiser::{DataSource, Preconditioner, RowBuffer};
-use super::network::{Network, Trainer};
-use super::process::ForwardProcess;
-use super::streams::{Purpose, chunk_streams, stream};
+use super::preconditioner::{DataSource, Preconditioner, RowBuffer};
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::descent::Rule;
 use crate::kernels::{PANEL, Panels};
+use crate::network::{Network, Trainer};
+use crate::random::{Purpose, chunk_streams, stream};
 use crate::{Error, Result};
 
 /// How a score model is trained on batches.

@@ -5,7 +5,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 
 use crate::kernels::check_shape;
 use crate::kernels::gram::{KernelProduct, ProductWorkspace, diagonal_into};
-use crate::score::streams::{Purpose, normal, stream};
+use crate::random::{Purpose, normal, stream};
 use crate::simd::{Level, Real};
 use crate::{Error, Result};
 
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_largest_eigenvalue_is_approached_from_below() {
         let k = gram(samples(60).as_ref(), Par::Seq).unwrap();
-        let exact = crate::score::spectrum::Spectrum::of_gram(k.as_ref()).unwrap().largest() * 60.0;
+        let exact = crate::regression::spectrum::Spectrum::of_gram(k.as_ref()).unwrap().largest() * 60.0;
         let found = largest_eigenvalue(&mut Stored::new(k.as_ref(), Par::Seq).unwrap()).unwrap();
         assert!(found <= exact * (1.0 + 1e-12) && found > 0.98 * exact, "{found} {exact}");
         let zero = Mat::<f64>::zeros(5, 5);

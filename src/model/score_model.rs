@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::denoiser::{Preconditioner, RowBuffer};
-use super::network::Network;
-use super::process::ForwardProcess;
-use super::sampler::Denoiser;
+use super::preconditioner::{Preconditioner, RowBuffer};
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::descent::{Workspace, forward_into};
 use crate::kernels::{PANEL, Panels};
+use crate::network::Network;
 use crate::{Error, Result};
 
 /// The estimate `f(x, t)` of `E[X_0 | X_t = x]` and with it the score `(alpha(t) f(x, t) - x) / h(t)` (HRX section 3).

@@ -4,11 +4,12 @@ use faer::{Mat, Par};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
-use super::{Churn, Denoiser};
+use super::Churn;
 use crate::Result;
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::{Lane64, PANEL, Panels, workers};
-use crate::score::process::ForwardProcess;
-use crate::score::streams::{CHUNK, fill_normal, for_each_chunk, normal, rows_in};
+use crate::random::{CHUNK, fill_normal, for_each_chunk, normal, rows_in};
 use crate::simd::Real;
 
 /// One batch of rows on its way from `T` to `T0`. At the end `f` holds the result.

@@ -8,8 +8,8 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::{Mat, MatRef, Par};
 
+use crate::checks::check_finite;
 use crate::kernels::check_shape;
-use crate::score::mixture::check_finite;
 use crate::{Error, Result};
 
 /// Eigenvalues of `K/N` with weights that add up to `N`.

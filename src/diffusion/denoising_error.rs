@@ -8,11 +8,11 @@
 use faer::Par;
 use rand::RngExt;
 
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::mixture::GaussianMixture;
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::Panels;
-use crate::score::mixture::GaussianMixture;
-use crate::score::process::ForwardProcess;
-use crate::score::sampler::Denoiser;
-use crate::score::streams::{CHUNK, Purpose, chunk_streams, fill_normal, stream};
+use crate::random::{CHUNK, Purpose, chunk_streams, fill_normal, stream};
 use crate::simd::Real;
 use crate::{Error, Result};
 
@@ -131,7 +131,7 @@ pub fn true_error<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::process::Schedule;
+    use crate::diffusion::process::Schedule;
 
     /// The truth plus a constant, or with the data's mean in its place.
     struct Wrong<'a> {

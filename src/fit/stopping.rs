@@ -9,17 +9,17 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{OptimizerKind, Preset};
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::Panels;
 use crate::kernels::descent::{Workspace, forward_into};
-use crate::score::denoiser::{DataSource, Layout, Preconditioner, RowBuffer};
-use crate::score::early_stopping::{Noise, StoppingRule, noise_in_flow};
-use crate::score::network::Network;
-use crate::score::operator::MatrixFree;
-use crate::score::process::ForwardProcess;
-use crate::score::quadrature::Quadrature;
-use crate::score::spectrum::Spectrum;
-use crate::score::streams::{Purpose, stream};
-use crate::score::training::Run;
+use crate::model::preconditioner::{DataSource, Layout, Preconditioner, RowBuffer};
+use crate::model::training::Run;
+use crate::network::Network;
+use crate::random::{Purpose, stream};
+use crate::regression::early_stopping::{Noise, StoppingRule, noise_in_flow};
+use crate::regression::operator::MatrixFree;
+use crate::regression::quadrature::Quadrature;
+use crate::regression::spectrum::Spectrum;
 use crate::{Error, Result};
 
 /// What ends training before its iterations or its time are used.

@@ -19,10 +19,10 @@ use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::kernels::workers;
-use crate::score::krylov::{EXHAUSTED, Krylov, check_image, krylov_space, normalise, project_out, rayleigh_ritz};
-use crate::score::operator::SymmetricOperator;
-use crate::score::spectrum::{Spectrum, eigen, shrinkage};
-use crate::score::streams::{Purpose, chunk_streams, normal};
+use crate::random::{Purpose, chunk_streams, normal};
+use crate::regression::krylov::{EXHAUSTED, Krylov, check_image, krylov_space, normalise, project_out, rayleigh_ritz};
+use crate::regression::operator::SymmetricOperator;
+use crate::regression::spectrum::{Spectrum, eigen, shrinkage};
 use crate::{Error, Result};
 
 /// How much work goes into an estimate. Products with the matrix: `sweeps` with `block` vectors, `steps` with `probes`.
@@ -415,8 +415,8 @@ pub(crate) fn students_quantile(freedom: usize) -> f64 {
 mod tests {
     use super::*;
     use crate::kernels::gram::gram;
-    use crate::score::operator::{MatrixFree, Stored};
-    use crate::score::streams::stream;
+    use crate::random::stream;
+    use crate::regression::operator::{MatrixFree, Stored};
 
     fn samples(n: usize, columns: usize) -> Mat<f64> {
         let mut random = stream(11, Purpose::Data);
@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn stops_agree_with_the_exact_spectrum_and_bytes_with_each_other() {
-        use crate::score::early_stopping::{Noise, StoppingRule};
+        use crate::regression::early_stopping::{Noise, StoppingRule};
         let z = samples(600, 3);
         let k = gram(z.as_ref(), Par::Seq).unwrap();
         let exact = Spectrum::of_gram(k.as_ref()).unwrap();

@@ -1,23 +1,24 @@
 //! The demonstration: network and kernel regression on data whose score is known, stopped early and held against the truth.
 //!
-//! Fourth floor, beside [`crate::pipeline`]: it composes and returns data; drawing them is the command line's work.
+//! Fourth floor, beside [`crate::fit`]: it composes and returns data; drawing them is the command line's work.
 
 use faer::{Mat, MatRef, Par};
 
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::mixture::GaussianMixture;
+use crate::diffusion::process::{ForwardProcess, Schedule};
+use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings, data_radius, regression_set};
+use crate::diffusion::sampler::{Method, Sampler};
 use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Panels, gram};
-use crate::score::denoiser::{Base, MatrixSource, Preconditioner};
-use crate::score::early_stopping::{StoppingRule, iteration_grid};
-use crate::score::kernel_regression::{ClosedForm, predict};
-use crate::score::mixture::GaussianMixture;
-use crate::score::model::ScoreModel;
-use crate::score::network::{Network, Trainer, least_squares};
-use crate::score::process::{ForwardProcess, Schedule};
-use crate::score::regression::{Localisation, RegressionSet, RegressionSettings, data_radius, regression_set};
-use crate::score::sampler::{Denoiser, Method, Sampler};
-use crate::score::streams::{Purpose, normal, stream};
-use crate::score::training::{Run, Training};
+use crate::model::preconditioner::{Base, MatrixSource, Preconditioner};
+use crate::model::score_model::ScoreModel;
+use crate::model::training::{Run, Training};
+use crate::network::{Network, Trainer, least_squares};
+use crate::random::{Purpose, normal, stream};
+use crate::regression::early_stopping::{StoppingRule, iteration_grid};
+use crate::regression::kernel_regression::{ClosedForm, predict};
 use crate::{Error, Result};
 
 /// Rows of data, and noisy samples of each that are trained on.

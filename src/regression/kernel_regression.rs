@@ -9,14 +9,14 @@ use faer::linalg::evd::ComputeEigenvectors;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
+use crate::checks::check_finite;
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::process::ForwardProcess;
 use crate::kernels::gram::{GramMatrix, KernelProduct, ProductWorkspace, gram};
 use crate::kernels::{Panels, check_shape};
-use crate::score::krylov::{krylov_space, rayleigh_ritz};
-use crate::score::mixture::check_finite;
-use crate::score::operator::{MatrixFree, SymmetricOperator, largest_eigenvalue};
-use crate::score::process::ForwardProcess;
-use crate::score::sampler::Denoiser;
-use crate::score::spectrum::{Spectrum, eigen, growth, shrinkage};
+use crate::regression::krylov::{krylov_space, rayleigh_ritz};
+use crate::regression::operator::{MatrixFree, SymmetricOperator, largest_eigenvalue};
+use crate::regression::spectrum::{Spectrum, eigen, growth, shrinkage};
 use crate::simd::{Level, Real};
 use crate::{Error, Result};
 
@@ -438,8 +438,8 @@ fn energies(projected: MatRef<'_, f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diffusion::process::Schedule;
     use crate::kernels::gram::cross_gram_into;
-    use crate::score::process::Schedule;
 
     fn problem(n: usize) -> (Mat<f64>, Mat<f64>) {
         let wave = |i: usize, k: usize, speed: f64| ((i * 11 + k * 29) as f64 * speed).sin();

@@ -10,7 +10,7 @@ use crate::kernels::descent::{Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::tangent::{Features, ProductWorkspace, product_into};
 use crate::kernels::{Panels, workers};
-use crate::score::network::Network;
+use crate::network::Network;
 use crate::simd::Real;
 use crate::{Error, Result};
 
@@ -138,7 +138,7 @@ fn add<T: Real>(to: &mut Panels<T>, from: &Panels<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::streams::{Purpose, chunk_streams, fill_normal};
+    use crate::random::{Purpose, chunk_streams, fill_normal};
 
     fn normals(rows: usize, columns: usize, seed: u64) -> Panels<f64> {
         let mut panels = Panels::zeros(rows, columns);

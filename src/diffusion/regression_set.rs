@@ -8,9 +8,9 @@
 use faer::{Mat, MatRef};
 use rand::RngExt;
 
-use crate::score::mixture::check_finite;
-use crate::score::process::ForwardProcess;
-use crate::score::streams::{CHUNK, Purpose, chunk_streams, normal};
+use crate::checks::check_finite;
+use crate::diffusion::process::ForwardProcess;
+use crate::random::{CHUNK, Purpose, chunk_streams, normal};
 use crate::simd::Real;
 use crate::{Error, Result};
 
@@ -191,8 +191,8 @@ fn check_domain(domain: &Localisation, process: &ForwardProcess) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::mixture::GaussianMixture;
-    use crate::score::process::Schedule;
+    use crate::diffusion::mixture::GaussianMixture;
+    use crate::diffusion::process::Schedule;
 
     fn process() -> ForwardProcess {
         ForwardProcess::new(Schedule::Constant { g: 1.0 }, 0.01, 3.0).unwrap()

@@ -1,0 +1,10 @@
+//! Diffusion: forward processes, denoising score matching as a regression, known scores, samplers.
+//!
+//! It composes [`crate::kernels`] and knows nothing of networks, tables or files.
+
+pub mod denoiser;
+pub mod denoising_error;
+pub mod mixture;
+pub mod process;
+pub mod regression_set;
+pub mod sampler;

@@ -1,0 +1,9 @@
+//! The two-layer ReLU network, its training by gradient descent, and its linearisation at the start of training.
+
+pub mod linearised;
+#[allow(clippy::module_inception)]
+mod network;
+mod trainer;
+
+pub use network::Network;
+pub use trainer::{Trainer, least_squares};
