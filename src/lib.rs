@@ -16,7 +16,7 @@ pub mod network;
 pub mod random;
 pub mod regression;
 pub mod simd;
-#[cfg(feature = "cli")]
+#[cfg(feature = "model-file")]
 pub mod store;
 pub mod table;
 #[cfg(feature = "cli")]

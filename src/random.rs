@@ -16,28 +16,31 @@ use crate::simd::Real;
 /// Rows that share one stream; a multiple of [`PANEL`].
 pub const CHUNK: usize = 1024;
 
-/// What random numbers are for; every purpose has its own stream of the same seed.
+/// What random numbers are for; every purpose has its own stream of the same seed. A purpose keeps its number for ever, so that
+/// a new one changes no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
     /// Drawing data from a known distribution.
-    Data,
+    Data = 0,
     /// Diffusion times and noise of a regression set.
-    Regression,
+    Regression = 1,
     /// Initial weights and output signs.
-    Weights,
+    Weights = 2,
     /// The order in which samples are visited.
-    Order,
+    Order = 3,
     /// Starting points and noise of the samplers.
-    Sampling,
+    Sampling = 4,
     /// Monte-Carlo estimates of an error.
-    Estimate,
+    Estimate = 5,
     /// Probe vectors of spectral estimates.
-    Probes,
+    Probes = 6,
     /// Rows and noise from which the base denoiser is fitted.
-    Base,
+    Base = 7,
     /// Times, noise and redrawn ties of training batches.
-    Training,
+    Training = 8,
+    /// Which rows are held out.
+    HoldOut = 9,
 }
 
 /// The first stream of `purpose` under `seed`.

@@ -1,7 +1,7 @@
 //! Fitted models as safetensors files: the weights as tensors that other tools open, the settings as JSON in the header.
 //!
-//! Tensors: `w` (m x D, f32) and `a` (m x d, +-1 as i8), row-major; the preconditioner's `means`, `variances`, `ridge`,
-//! `scales` (f32); `calibration` (numbers x quantiles, f64) where there is one; and for each numerical column `i` of the table its distinct values `codec.levels.i` (f64) with their
+//! Tensors: for each network `i` its weights `w.i` (m x D, f32) and signs `a.i` (m x d, +-1 as i8), row-major; the preconditioner's
+//! `means`, `variances` and `scales`, and the mixture's parts `mixture.*` (f32); `calibration` (numbers x quantiles, f64) where there is one; and for each numerical column `i` of the table its distinct values `codec.levels.i` (f64) with their
 //! frequencies `codec.counts.i` (u32). The header's only entry, `ntk_score`, is a JSON object.
 
 use std::borrow::Cow;
@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::fit::{FittedTable, Record};
 use crate::kernels::Panels;
-use crate::model::preconditioner::{Base, Layout, Preconditioner, PreconditionerParts};
+use crate::model::layout::Layout;
+use crate::model::mixture::Mixture;
+use crate::model::preconditioner::{Base, Preconditioner, PreconditionerParts};
 use crate::model::score_model::ScoreModel;
 use crate::network::Network;
 use crate::table::calibration::Calibration;
@@ -22,7 +24,7 @@ use crate::table::schema::Schema;
 use crate::{Error, Result};
 
 /// Version of the layout of the file; files of another version are refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEY: &str = "ntk_score";
 
 /// What the file says beside its tensors.
@@ -36,11 +38,13 @@ struct Header {
     schedule: (String, f64, f64),
     /// First and last time.
     times: [f64; 2],
-    /// "zero", "gaussian" or "columns".
+    /// "zero", "gaussian" or "mixture".
     base: String,
     numerical: usize,
     blocks: Vec<usize>,
     radius: f64,
+    /// How many networks there are.
+    networks: usize,
     record: Record,
 }
 
@@ -68,18 +72,27 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         numerical: parts.layout.numerical,
         blocks: parts.layout.blocks.clone(),
         radius: parts.radius,
+        networks: model.stages().len(),
         record: record.clone(),
     };
     let header =
         serde_json::to_string(&header).map_err(|e| Error::Model(format!("the model cannot be stored: {e}")))?;
-    let network = model.network();
-    let mut tensors = vec![
-        ("w".to_owned(), Tensor::matrix(network.w(), Dtype::F32, |x| x.to_le_bytes())),
-        ("a".to_owned(), Tensor::matrix(network.a(), Dtype::I8, |x| [x as i8 as u8])),
-    ];
-    for (name, values) in
-        [("means", &parts.means), ("variances", &parts.variances), ("ridge", &parts.ridge), ("scales", &parts.scales)]
-    {
+    let mut tensors = Vec::new();
+    for (i, network) in model.stages().iter().enumerate() {
+        tensors.push((format!("w.{i}"), Tensor::matrix(network.w(), Dtype::F32, |x| x.to_le_bytes())));
+        tensors.push((format!("a.{i}"), Tensor::matrix(network.a(), Dtype::I8, |x| [x as i8 as u8])));
+    }
+    let mut vectors = vec![("means", &parts.means), ("variances", &parts.variances), ("scales", &parts.scales)];
+    if let Some(mixture) = &parts.mixture {
+        vectors.extend([
+            ("mixture.log_weights", &mixture.log_weights),
+            ("mixture.means", &mixture.means),
+            ("mixture.axes", &mixture.axes),
+            ("mixture.variances", &mixture.variances),
+            ("mixture.levels", &mixture.levels),
+        ]);
+    }
+    for (name, values) in vectors {
         tensors.push((name.to_owned(), Tensor::vector(values, Dtype::F32, |x| x.to_le_bytes())));
     }
     if let Some(calibration) = calibration {
@@ -128,18 +141,33 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
     let numbers = |name: &str| -> Result<Vec<f32>> { read(&file, name, Dtype::F32, f32::from_le_bytes) };
     let [start, end] = header.times;
     let process = ForwardProcess::new(schedule, start, end)?;
+    let layout = Layout { numerical: header.numerical, blocks: header.blocks };
+    let mixture = match base {
+        Base::Zero => None,
+        _ => Some(Mixture {
+            layout: layout.clone(),
+            log_weights: numbers("mixture.log_weights")?,
+            means: numbers("mixture.means")?,
+            axes: numbers("mixture.axes")?,
+            variances: numbers("mixture.variances")?,
+            levels: numbers("mixture.levels")?,
+        }),
+    };
     let preconditioner = Preconditioner::from_parts(PreconditionerParts {
         base,
-        layout: Layout { numerical: header.numerical, blocks: header.blocks },
+        layout,
         times: header.times,
         means: numbers("means")?,
         variances: numbers("variances")?,
-        ridge: numbers("ridge")?,
+        mixture,
         scales: numbers("scales")?,
         radius: header.radius,
     })?;
-    let signs = read_matrix(&file, "a", Dtype::I8, |[x]: [u8; 1]| f32::from(x as i8))?;
-    let network = Network::from_panels(read_matrix(&file, "w", Dtype::F32, f32::from_le_bytes)?, signs)?;
+    let stages = (0..header.networks).map(|i| {
+        let signs = read_matrix(&file, &format!("a.{i}"), Dtype::I8, |[x]: [u8; 1]| f32::from(x as i8))?;
+        Network::from_panels(read_matrix(&file, &format!("w.{i}"), Dtype::F32, f32::from_le_bytes)?, signs)
+    });
+    let stages = stages.collect::<Result<_>>()?;
     let columns = header.schema.numerical();
     let levels = (0..columns).map(|i| read(&file, &format!("codec.levels.{i}"), Dtype::F64, f64::from_le_bytes));
     let counts = (0..columns).map(|i| read(&file, &format!("codec.counts.{i}"), Dtype::U32, u32::from_le_bytes));
@@ -160,7 +188,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
             Some(Calibration::from_quantiles(rows.iter().map(|q| q.to_vec()).collect())?)
         }
     };
-    let model = ScoreModel::new(process, preconditioner, network)?;
+    let model = ScoreModel::new(process, preconditioner, stages)?;
     if model.dimension() != codec.width() {
         return Err(broken("its network and its table have different widths".into()));
     }

@@ -1,11 +1,13 @@
 //! `ntk-score fit`: a table goes in, a fitted model comes out.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use faer::Par;
 use ntk_score::files::csv;
-use ntk_score::fit::{self, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
+use ntk_score::fit::{self, Ended, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
 use ntk_score::store;
 use ntk_score::table::schema::{ColumnKind, Missing, Schema, SchemaOptions};
 
@@ -48,6 +50,9 @@ pub struct FitArgs {
     /// or the sharper 1, or a tenth of the rows held out [default: sharp for paper (none with adam), none for best]
     #[arg(long, value_enum, value_name = "RULE")]
     stop: Option<Stop>,
+    /// Networks, each reading what those before it made of a row; one that does not help on rows held out is left out
+    #[arg(long, value_name = "S", value_parser = parse_stages)]
+    stages: Option<usize>,
     /// Rows in a batch
     #[arg(long, value_name = "ROWS")]
     batch: Option<usize>,
@@ -125,26 +130,24 @@ pub fn run(args: FitArgs) -> Outcome {
         MissingCells::Refuse => Missing::Fail,
         MissingCells::Level => Missing::Level,
     };
-    let defaults = FitSettings::new(preset, length);
-    let settings = FitSettings {
-        schema: SchemaOptions { missing, ..args.columns.into() },
-        width: args.width.unwrap_or(defaults.width),
-        optimizer: args.optimizer.map(|o| match o {
-            Optimizer::Gd => OptimizerKind::Descent,
-            Optimizer::Nesterov => OptimizerKind::Nesterov,
-            Optimizer::Adam => OptimizerKind::Adam,
-        }),
-        stop: args.stop.map(|stop| match stop {
-            Stop::Theory => Stopping::Theory,
-            Stop::Sharp => Stopping::Sharp,
-            Stop::Holdout => Stopping::HoldOut,
-            Stop::None => Stopping::None,
-        }),
-        batch: args.batch.unwrap_or(defaults.batch),
-        seed: args.seed,
-        threads,
-        ..defaults
-    };
+    let mut settings = FitSettings::new(preset, length);
+    settings.schema = SchemaOptions { missing, ..args.columns.into() };
+    settings.width = args.width.unwrap_or(settings.width);
+    settings.stages = args.stages.unwrap_or(settings.stages);
+    settings.batch = args.batch.unwrap_or(settings.batch);
+    settings.seed = args.seed;
+    settings.par = Par::rayon(threads);
+    settings.optimizer = args.optimizer.map(|o| match o {
+        Optimizer::Gd => OptimizerKind::Descent,
+        Optimizer::Nesterov => OptimizerKind::Nesterov,
+        Optimizer::Adam => OptimizerKind::Adam,
+    });
+    settings.stop = args.stop.map(|stop| match stop {
+        Stop::Theory => Stopping::Theory,
+        Stop::Sharp => Stopping::Sharp,
+        Stop::Holdout => Stopping::HoldOut,
+        Stop::None => Stopping::None,
+    });
     let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {msg}  {elapsed} (left: {eta})");
     bar.set_message("preparing the base denoiser");
     let mut training = None;
@@ -160,6 +163,7 @@ pub fn run(args: FitArgs) -> Outcome {
         let rate = at.iteration as f64 / since.max(1e-3);
         bar.set_position((at.share * 10_000.0) as u64);
         bar.set_message(format!("loss {:.4} + {:.4}  {rate:.0} it/s", at.squared, at.entropy));
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
     let fitted = fitted?;
@@ -171,11 +175,12 @@ pub fn run(args: FitArgs) -> Outcome {
         "{} iterations in {:.1} s ({}), loss {squared:.4} (numbers) + {entropy:.4} (categories)",
         record.iterations,
         started.elapsed().as_secs_f64(),
-        record.ended
+        record.ended.in_words()
     );
-    if let Some(stop) = &record.stop {
-        say(stop);
+    for (networks, [squared, entropy]) in record.held_out_losses.iter().enumerate() {
+        eprintln!("rows held out, {networks} networks: {squared:.4} + {entropy:.4}");
     }
+    say(record.ended, &record.stop);
     eprintln!("wrote {}", args.out.display());
     Ok(())
 }
@@ -196,17 +201,17 @@ fn columns(schema: &Schema) -> String {
 }
 
 /// Says how training was stopped.
-fn say(stop: &StopRecord) {
-    let StopRecord { rule, applied, iteration, effective_time, noise, critical_radius, held_out, radius, dropped } =
-        stop;
+fn say(ended: Ended, stop: &StopRecord) {
+    let StopRecord { rule, iteration, effective_time, noise, critical_radius, held_out, radius, dropped } = stop;
     if let Some(radius) = radius {
         eprintln!("domain: radius {radius:.3}, {dropped} samples outside were dropped");
     }
-    if rule == "none" {
+    if *rule == Stopping::None {
         return;
     }
-    let verb = if *applied { "stopped by" } else { "not yet stopped by" };
-    let mut text = format!("{verb} {rule}: the model has the weights of iteration {iteration}");
+    let applied = matches!(ended, Ended::Rule | Ended::HoldOut);
+    let verb = if applied { "stopped by" } else { "not yet stopped by" };
+    let mut text = format!("{verb} {}: the model has the weights of iteration {iteration}", rule.name());
     if let Some(time) = effective_time {
         text += &format!(", effective time {time:.4e} (steps on the mean loss, over 1 - momentum)");
     }
@@ -233,6 +238,12 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => 1.0,
     };
     Duration::try_from_secs_f64(seconds * factor).map_err(|_| "give a shorter time".into())
+}
+
+/// A number of networks from 1 to 16.
+fn parse_stages(text: &str) -> Result<usize, String> {
+    let stages = text.parse::<usize>().ok().filter(|s| (1..=16).contains(s));
+    stages.ok_or_else(|| "give a number of networks from 1 to 16".into())
 }
 
 /// A number of threads from 1 to 1024.

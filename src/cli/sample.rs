@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use faer::Par;
 use ntk_score::diffusion::sampler::Method;
 use ntk_score::files::csv;
 use ntk_score::fit::{self, SampleSettings};
@@ -56,18 +57,16 @@ pub fn run(args: SampleArgs) -> Outcome {
     let started = Instant::now();
     let fitted = read_model(&args.model)?;
     let output = pending(&args.out)?;
-    let settings = SampleSettings {
-        rows: args.rows,
-        method: match args.sampler {
-            Sampler::Heun => Method::Heun,
-            Sampler::Dpm => Method::DpmSolver,
-            Sampler::Ancestral => Method::Ancestral,
-            Sampler::Euler => Method::EulerMaruyama,
-        },
-        steps: args.steps,
-        seed: args.seed,
-        threads,
+    let mut settings = SampleSettings::new(args.rows);
+    settings.method = match args.sampler {
+        Sampler::Heun => Method::Heun,
+        Sampler::Dpm => Method::DpmSolver,
+        Sampler::Ancestral => Method::Ancestral,
+        Sampler::Euler => Method::EulerMaruyama,
     };
+    settings.steps = args.steps;
+    settings.seed = args.seed;
+    settings.par = Par::rayon(threads);
     let bar = progress_bar(1, "{bar:30} {percent:>3} %  sampling  {elapsed} (left: {eta})");
     let table = fit::sample(&fitted, &settings, &mut |done, total| {
         bar.set_length(total as u64);

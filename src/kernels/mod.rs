@@ -7,11 +7,13 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod descent;
+pub(crate) mod elementary;
 pub mod gram;
 mod outer;
 mod panels;
 mod parallel;
 pub mod patterns;
+pub(crate) mod share;
 pub mod tangent;
 
 pub(crate) use panels::check_shape;

@@ -1,5 +1,9 @@
-//! The score model of a table's rows: base denoiser, links, network, and their training on noisy rows.
+//! The score model of a table's rows: base denoiser, links, networks, and their training on noisy rows.
 
+pub mod layout;
+pub mod mixture;
+mod noise_level;
 pub mod preconditioner;
+mod row_block;
 pub mod score_model;
 pub mod training;

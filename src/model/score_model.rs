@@ -1,12 +1,13 @@
-//! A fitted score model: forward process, preconditioner and network together, as a denoiser and as a score.
+//! A fitted score model: forward process, preconditioner and networks together, as a denoiser and as a score.
 
-use rayon::prelude::*;
-
-use super::preconditioner::{Preconditioner, RowBuffer};
+use super::mixture::Scratch;
+use super::preconditioner::Preconditioner;
+use super::row_block::RowBlock;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;
 use crate::kernels::descent::{Workspace, forward_into};
-use crate::kernels::{PANEL, Panels};
+use crate::kernels::share::for_each_item;
+use crate::kernels::{Lane64, Panels};
 use crate::network::Network;
 use crate::{Error, Result};
 
@@ -15,24 +16,26 @@ use crate::{Error, Result};
 pub struct ScoreModel {
     process: ForwardProcess,
     preconditioner: Preconditioner,
-    network: Network<f32>,
+    stages: Vec<Network<f32>>,
 }
 
 impl ScoreModel {
-    /// Puts the parts together.
+    /// Puts the parts together. Each of the networks reads what those before it made of a row; there may be none.
     ///
     /// # Errors
-    /// [`Error::Model`] if the network's inputs and outputs are not those of the preconditioner.
-    pub fn new(process: ForwardProcess, preconditioner: Preconditioner, network: Network<f32>) -> Result<Self> {
+    /// [`Error::Model`] if a network's inputs and outputs are not those of the preconditioner.
+    pub fn new(process: ForwardProcess, preconditioner: Preconditioner, stages: Vec<Network<f32>>) -> Result<Self> {
         let (inputs, outputs) = (preconditioner.inputs(), preconditioner.layout().width());
-        if (network.inputs(), network.outputs()) != (inputs, outputs) {
-            return Err(Error::Model(format!(
-                "the network has {} inputs and {} outputs, but the data need {inputs} and {outputs}",
-                network.inputs(),
-                network.outputs()
-            )));
+        for network in &stages {
+            if (network.inputs(), network.outputs()) != (inputs, outputs) {
+                return Err(Error::Model(format!(
+                    "the network has {} inputs and {} outputs, but the data need {inputs} and {outputs}",
+                    network.inputs(),
+                    network.outputs()
+                )));
+            }
         }
-        Ok(Self { process, preconditioner, network })
+        Ok(Self { process, preconditioner, stages })
     }
 
     /// The forward process.
@@ -45,9 +48,9 @@ impl ScoreModel {
         &self.preconditioner
     }
 
-    /// The network.
-    pub fn network(&self) -> &Network<f32> {
-        &self.network
+    /// The networks, in the order in which they read a row.
+    pub fn stages(&self) -> &[Network<f32>] {
+        &self.stages
     }
 
     /// Dimension d of the data as the process sees them.
@@ -81,13 +84,92 @@ impl ScoreModel {
 
     /// A denoiser of whole batches with its buffers, on `workers` threads.
     pub fn batch_denoiser(&self, workers: usize) -> BatchDenoiser<'_> {
-        let (inputs, outputs) = (self.network.inputs(), self.network.outputs());
-        BatchDenoiser {
-            model: self,
+        BatchDenoiser { model: self, passes: Passes::new(&self.preconditioner, workers) }
+    }
+}
+
+/// Rows on their way through the base and the networks, with every buffer that takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Passes {
+    /// Blocks of 64 rows.
+    pub blocks: Vec<RowBlock>,
+    /// Inputs of the network whose turn it is, rows x D.
+    pub inputs: Panels<f32>,
+    outputs: Panels<f32>,
+    scratches: Vec<Option<Scratch>>,
+    pub workspaces: Vec<Workspace<f32>>,
+}
+
+impl Passes {
+    pub fn new(preconditioner: &Preconditioner, workers: usize) -> Self {
+        let (inputs, outputs) = (preconditioner.inputs(), preconditioner.layout().width());
+        Self {
+            blocks: Vec::new(),
             inputs: Panels::zeros(0, inputs),
-            rows: Vec::new(),
+            outputs: Panels::zeros(0, outputs),
+            scratches: vec![preconditioner.scratch(); workers.max(1)],
             workspaces: Workspace::for_workers(workers, inputs, outputs),
         }
+    }
+
+    /// Makes room for `rows` rows.
+    pub fn resize(&mut self, rows: usize, preconditioner: &Preconditioner) {
+        if self.inputs.rows() != rows {
+            self.inputs.reset(rows, preconditioner.inputs());
+            self.outputs.reset(rows, preconditioner.layout().width());
+            self.blocks.resize_with(self.inputs.blocks(), || preconditioner.row_block());
+        }
+    }
+
+    /// Evaluates the base on rows that `fill(block, rows)` sets, and sends them through `stages`; then `inputs` holds what the next
+    /// network would read.
+    pub fn run(
+        &mut self,
+        preconditioner: &Preconditioner,
+        stages: &[Network<f32>],
+        fill: &(impl Fn(usize, &mut RowBlock) + Sync),
+    ) -> Result<()> {
+        let width = self.inputs.columns();
+        let mut parts: Vec<_> = self.blocks.iter_mut().zip(self.inputs.lanes_mut().chunks_mut(width)).collect();
+        for_each_item(&mut parts, &mut self.scratches, &|scratch, block, (rows, inputs)| {
+            fill(block, rows);
+            preconditioner.evaluate_base(rows, scratch);
+            preconditioner.inputs_into(rows, inputs);
+        });
+        for network in stages {
+            self.pass(preconditioner, network)?;
+        }
+        Ok(())
+    }
+
+    /// One network more.
+    fn pass(&mut self, preconditioner: &Preconditioner, network: &Network<f32>) -> Result<()> {
+        forward_into(&mut self.outputs, None, network.layers(), &self.inputs, &mut self.workspaces)?;
+        let (width, d) = (self.inputs.columns(), self.outputs.columns());
+        let inputs = self.inputs.lanes_mut().chunks_mut(width);
+        let mut parts: Vec<_> = self.blocks.iter_mut().zip(inputs).zip(self.outputs.lanes().chunks(d)).collect();
+        for_each_item(&mut parts, &mut self.scratches, &|_, _, ((rows, inputs), outputs)| {
+            add(&mut rows.outputs, outputs);
+            preconditioner.inputs_into(rows, inputs);
+        });
+        Ok(())
+    }
+
+    /// Runs `body(block, rows, out)` for every block of `out`.
+    pub fn for_each_block(
+        &mut self,
+        out: &mut Panels<f32>,
+        body: &(impl Fn(usize, &mut RowBlock, &mut [Lane64<f32>]) + Sync),
+    ) {
+        let d = out.columns();
+        let mut parts: Vec<_> = self.blocks.iter_mut().zip(out.lanes_mut().chunks_mut(d)).collect();
+        for_each_item(&mut parts, &mut self.scratches, &|_, block, (rows, out)| body(block, rows, out));
+    }
+}
+
+fn add(sum: &mut [Lane64<f32>], more: &[Lane64<f32>]) {
+    for (sum, more) in sum.iter_mut().zip(more) {
+        sum.0.iter_mut().zip(&more.0).for_each(|(s, &x)| *s += x);
     }
 }
 
@@ -95,9 +177,7 @@ impl ScoreModel {
 #[derive(Debug, Clone)]
 pub struct BatchDenoiser<'a> {
     model: &'a ScoreModel,
-    inputs: Panels<f32>,
-    rows: Vec<RowBuffer>,
-    workspaces: Vec<Workspace<f32>>,
+    passes: Passes,
 }
 
 impl Denoiser<f32> for BatchDenoiser<'_> {
@@ -106,7 +186,7 @@ impl Denoiser<f32> for BatchDenoiser<'_> {
     }
 
     fn denoise_into(&mut self, out: &mut Panels<f32>, x: &Panels<f32>, t: f64) -> Result<()> {
-        let Self { model, inputs, rows, workspaces } = self;
+        let Self { model, passes } = self;
         let (preconditioner, process) = (&model.preconditioner, &model.process);
         let d = model.dimension();
         x.expect_shape("the noisy rows", x.rows(), d)?;
@@ -115,34 +195,32 @@ impl Denoiser<f32> for BatchDenoiser<'_> {
             let requirement = "it must lie between the first and the last time of the forward process";
             return Err(Error::Setting { name: "the diffusion time", value: t.to_string(), requirement });
         }
-        if inputs.rows() != x.rows() {
-            inputs.reset(x.rows(), preconditioner.inputs());
-            rows.resize_with(x.rows(), || preconditioner.buffer());
-        }
-        let level = preconditioner.level(process, t);
-        let width = inputs.columns();
-        let blocks =
-            inputs.lanes_mut().par_chunks_mut(width).zip(rows.par_chunks_mut(PANEL)).zip(x.lanes().par_chunks(d));
-        blocks.for_each(|((inputs, rows), x)| {
-            let mut noisy = vec![0.0; d];
-            for (lane, row) in rows.iter_mut().enumerate() {
-                noisy.iter_mut().zip(x).for_each(|(to, from)| *to = from.0[lane]);
-                preconditioner.prepare(&level, &noisy, row);
-                inputs.iter_mut().zip(&row.inputs).for_each(|(to, from)| to.0[lane] = *from);
-            }
-        });
-        forward_into(out, None, model.network.layers(), inputs, workspaces)?;
+        passes.resize(x.rows(), preconditioner);
+        passes.run(preconditioner, &model.stages, &|block, rows| {
+            rows.levels.set_all(process, t);
+            rows.x.copy_from_slice(x.block(block));
+        })?;
         let radius = preconditioner.radius() as f32;
-        let blocks = out.lanes_mut().par_chunks_mut(d).zip(rows.par_chunks(PANEL));
-        blocks.for_each(|(out, rows)| {
-            let mut f = vec![0.0; d];
-            for (lane, row) in rows.iter().enumerate() {
-                f.iter_mut().zip(out.iter()).for_each(|(to, from)| *to = from.0[lane]);
-                preconditioner.combine(row, &mut f);
-                // The projection P_R0 of HRX section 3.
-                let norm = f.iter().map(|x| x * x).sum::<f32>().sqrt();
-                let shrink = if norm > radius { radius / norm } else { 1.0 };
-                out.iter_mut().zip(&f).for_each(|(to, from)| to.0[lane] = shrink * from);
+        passes.for_each_block(out, &|block, rows, out| {
+            preconditioner.value_into(rows, out);
+            let count = x.rows_in(block);
+            // The projection P_R0 of HRX section 3; padding rows stay zero.
+            let mut squares = [0.0f32; crate::kernels::PANEL];
+            for lane in &*out {
+                squares.iter_mut().zip(&lane.0).for_each(|(s, &x)| *s += x * x);
+            }
+            for (row, s) in squares.iter_mut().enumerate() {
+                let norm = s.sqrt();
+                *s = if row >= count {
+                    0.0
+                } else if norm > radius {
+                    radius / norm
+                } else {
+                    1.0
+                };
+            }
+            for lane in out {
+                lane.0.iter_mut().zip(&squares).for_each(|(x, &s)| *x = if s == 0.0 { 0.0 } else { s * *x });
             }
         });
         Ok(())

@@ -4,11 +4,14 @@ use faer::Mat;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
-use rayon::prelude::*;
 
-use super::preconditioner::{DataSource, Preconditioner, RowBuffer};
+use super::layout::{DataSource, Layout};
+use super::preconditioner::{Base, Preconditioner};
+use super::row_block::CleanBlock;
+use super::score_model::Passes;
 use crate::diffusion::process::ForwardProcess;
-use crate::kernels::descent::Rule;
+use crate::kernels::descent::{Rule, forward_into};
+use crate::kernels::share::for_each_item;
 use crate::kernels::{PANEL, Panels};
 use crate::network::{Network, Trainer};
 use crate::random::{Purpose, chunk_streams, stream};
@@ -44,7 +47,7 @@ impl Training {
         Self {
             batch,
             rule: Rule::ADAM,
-            rate: 2e-3,
+            rate: 1e-2,
             warm_up: 0.02,
             average: 0.999,
             weights: [1.0, 2.0],
@@ -82,38 +85,26 @@ impl TimeDensity {
     }
 }
 
-/// A training run: batches, network and optimizer.
+/// Training of one network above a base and the networks before it: batches, network and optimizer.
 pub struct Run<'a> {
     settings: Training,
     source: &'a dyn DataSource,
     process: &'a ForwardProcess,
     preconditioner: &'a Preconditioner,
+    /// Networks trained before.
+    stages: &'a [Network<f32>],
     trainer: Trainer<f32>,
-    batch: Batch,
+    passes: Passes,
+    clean: Vec<(CleanBlock, Xoshiro256PlusPlus, [f64; 2])>,
     order: Vec<u32>,
+    /// Rows of the batch.
+    rows: Vec<u32>,
     position: usize,
     shuffle: Xoshiro256PlusPlus,
 }
 
-/// Everything about a batch that its step needs.
-struct Batch {
-    inputs: Panels<f32>,
-    rows: Vec<Sample>,
-    streams: Vec<Xoshiro256PlusPlus>,
-    losses: Vec<[f64; 2]>,
-}
-
-/// One row of a batch.
-struct Sample {
-    buffer: RowBuffer,
-    clean: Vec<f32>,
-    noisy: Vec<f32>,
-    outputs: Vec<f32>,
-    levels: Vec<u32>,
-}
-
 impl<'a> Run<'a> {
-    /// Prepares a run.
+    /// Prepares a run for a network above `stages`.
     ///
     /// # Errors
     /// [`Error::Setting`] if the batch is empty, and as for [`Trainer::new`].
@@ -122,6 +113,7 @@ impl<'a> Run<'a> {
         source: &'a dyn DataSource,
         process: &'a ForwardProcess,
         preconditioner: &'a Preconditioner,
+        stages: &'a [Network<f32>],
         network: Network<f32>,
     ) -> Result<Self> {
         if settings.batch == 0 {
@@ -129,31 +121,26 @@ impl<'a> Run<'a> {
             return Err(Error::Setting { name: "the batch size", value: "0".into(), requirement });
         }
         let trainer = Trainer::new(network, settings.rule, settings.average > 0.0, settings.workers)?;
-        let d = source.layout().width();
-        let sample = || Sample {
-            buffer: preconditioner.buffer(),
-            clean: vec![0.0; d],
-            noisy: vec![0.0; d],
-            outputs: vec![0.0; d],
-            levels: vec![0; source.layout().blocks.len()],
-        };
         let blocks = settings.batch.div_ceil(PANEL);
-        let batch = Batch {
-            inputs: Panels::zeros(settings.batch, preconditioner.inputs()),
-            rows: (0..settings.batch).map(|_| sample()).collect(),
-            streams: chunk_streams(settings.seed, Purpose::Training, 0, blocks),
-            losses: vec![[0.0; 2]; blocks],
-        };
+        // Each network has random numbers of its own.
+        let streams = chunk_streams(settings.seed, Purpose::Training, stages.len() * blocks, blocks);
+        let mut passes = Passes::new(preconditioner, settings.workers);
+        passes.resize(settings.batch, preconditioner);
+        let mut shuffle = stream(settings.seed, Purpose::Order);
+        (0..stages.len()).for_each(|_| shuffle.jump());
         Ok(Self {
-            shuffle: stream(settings.seed, Purpose::Order),
+            shuffle,
+            clean: streams.into_iter().map(|rng| (preconditioner.clean_block(source), rng, [0.0; 2])).collect(),
             order: (0..source.rows() as u32).collect(),
+            rows: Vec::with_capacity(settings.batch),
             position: usize::MAX,
             settings,
             source,
             process,
             preconditioner,
+            stages,
             trainer,
-            batch,
+            passes,
         })
     }
 
@@ -164,52 +151,56 @@ impl<'a> Run<'a> {
     /// # Errors
     /// As for [`Trainer::step`].
     pub fn step(&mut self, progress: f64) -> Result<[f64; 2]> {
-        self.draw_batch();
+        self.draw_batch()?;
         let rate = self.rate_at(progress);
-        let Self { settings, preconditioner, trainer, batch, .. } = self;
+        let Self { settings, preconditioner, trainer, passes, clean, .. } = self;
         let layout = preconditioner.layout();
-        let (d, rows) = (layout.width(), settings.batch as f64);
-        let weights = settings.weights.map(|w| w / settings.batch as f32);
-        let Batch { inputs, rows: samples, losses, .. } = batch;
+        let (d, rows) = (layout.width(), settings.batch);
+        let weights = settings.weights.map(|w| w / rows as f32);
         // Early on the average must not cling to the start.
         let steps = trainer.steps() as f64;
         let decay = settings.average.min((1.0 + steps) / (10.0 + steps));
+        let Passes { inputs, blocks, workspaces, .. } = passes;
         let mut sums = [0.0; 2];
         trainer.step(inputs, rate, decay, |outputs, errors| {
-            let blocks = errors.lanes_mut().par_chunks_mut(d).zip(outputs.lanes().par_chunks(d));
-            let blocks = blocks.zip(samples.par_chunks_mut(PANEL)).zip(losses.par_iter_mut());
-            blocks.for_each(|(((errors, outputs), samples), losses)| {
-                *losses = [0.0; 2];
-                for (lane, sample) in samples.iter_mut().enumerate() {
-                    let Sample { buffer, clean, outputs: u, levels, .. } = sample;
-                    u.iter_mut().zip(outputs).for_each(|(to, from)| *to = from.0[lane]);
-                    let [squares, entropy] = preconditioner.residual(buffer, clean, levels, weights, u);
-                    errors.iter_mut().zip(u).for_each(|(to, from)| to.0[lane] = *from);
-                    losses[0] += squares;
-                    losses[1] += entropy;
-                }
+            let parts = errors.lanes_mut().chunks_mut(d).zip(outputs.lanes().chunks(d));
+            let mut parts: Vec<_> = parts.zip(blocks.iter_mut()).zip(clean.iter_mut()).collect();
+            for_each_item(&mut parts, workspaces, &|_, block, (((errors, outputs), row_block), (clean, _, losses))| {
+                errors.copy_from_slice(outputs);
+                let count = (rows - block * PANEL).min(PANEL);
+                *losses = preconditioner.residual(row_block, clean, count, weights, errors);
             });
-            for [squares, entropy] in losses.iter() {
-                sums[0] += squares;
-                sums[1] += entropy;
+            for (_, _, losses) in clean.iter() {
+                sums[0] += losses[0];
+                sums[1] += losses[1];
             }
-            sums[0] + sums[1]
+            f64::from(weights[0]) * sums[0] + f64::from(weights[1]) * sums[1]
         })?;
-        Ok([sums[0] / rows / layout.numerical.max(1) as f64, sums[1] / rows / layout.blocks.len().max(1) as f64])
+        Ok(mean_losses(sums, rows, layout))
     }
 
     /// The network inputs of a freshly drawn batch: batch x D, what a step size can be chosen by.
-    pub fn draw_inputs(&mut self) -> Mat<f32> {
-        self.draw_batch();
-        self.batch.inputs.to_matrix()
+    ///
+    /// # Errors
+    /// As for the forward pass of the networks before.
+    pub fn draw_inputs(&mut self) -> Result<Mat<f32>> {
+        self.draw_batch()?;
+        Ok(self.passes.inputs.to_matrix())
     }
 
     /// Inputs of a freshly drawn batch, each row times the gain on its outputs: batch x D. The limit kernel is homogeneous, so
     /// that the kernel of these rows is the one by which the denoiser learns.
-    pub fn draw_features(&mut self) -> Mat<f32> {
-        self.draw_batch();
-        let (inputs, rows) = (&self.batch.inputs, &self.batch.rows);
-        Mat::from_fn(inputs.rows(), inputs.columns(), |j, k| rows[j].buffer.gain * inputs.get(j, k))
+    ///
+    /// # Errors
+    /// As for the forward pass of the networks before.
+    pub fn draw_features(&mut self) -> Result<Mat<f32>> {
+        self.draw_batch()?;
+        let Passes { inputs, blocks, .. } = &self.passes;
+        let gain = |j: usize| match self.preconditioner.base() {
+            Base::Mixture => blocks[j / PANEL].levels.alpha.0[j % PANEL],
+            _ => 1.0,
+        };
+        Ok(Mat::from_fn(inputs.rows(), inputs.columns(), |j, k| gain(j) * inputs.get(j, k)))
     }
 
     /// The step size when `progress` of the run is over.
@@ -229,41 +220,116 @@ impl<'a> Run<'a> {
         self.trainer.averaged()
     }
 
+    /// The network before the latest step.
+    pub fn previous(&self) -> Network<f32> {
+        self.trainer.previous()
+    }
+
     /// Steps made.
     pub fn steps(&self) -> usize {
         self.trainer.steps()
     }
 
-    /// Rows in order of a fresh shuffle per pass through the data, times stratified over the batch, fresh noise.
-    fn draw_batch(&mut self) {
+    /// Rows in order of a fresh shuffle per pass through the data, times stratified over the batch, fresh noise; then base and
+    /// networks before this one.
+    fn draw_batch(&mut self) -> Result<()> {
         let n = self.order.len();
         let size = self.settings.batch;
-        let mut rows = Vec::with_capacity(size);
-        while rows.len() < size {
+        self.rows.clear();
+        while self.rows.len() < size {
             if self.position >= n {
                 self.order.shuffle(&mut self.shuffle);
                 self.position = 0;
             }
-            let take = (size - rows.len()).min(n - self.position);
-            rows.extend_from_slice(&self.order[self.position..self.position + take]);
+            let take = (size - self.rows.len()).min(n - self.position);
+            self.rows.extend_from_slice(&self.order[self.position..self.position + take]);
             self.position += take;
         }
-        let Self { settings, source, process, preconditioner, batch, .. } = self;
-        let Batch { inputs, rows: samples, streams, .. } = batch;
+        let Self { settings, source, process, preconditioner, passes, clean, rows, stages, .. } = self;
         let times = settings.times;
-        let width = inputs.columns();
-        let blocks = inputs.lanes_mut().par_chunks_mut(width).zip(samples.par_chunks_mut(PANEL));
-        blocks.zip(rows.par_chunks(PANEL)).zip(streams.par_iter_mut()).enumerate().for_each(
-            |(block, (((inputs, samples), rows), rng))| {
-                for (lane, (sample, &row)) in samples.iter_mut().zip(rows).enumerate() {
-                    let place = (block * PANEL + lane) as f64 + rng.random::<f64>();
-                    let level = preconditioner.level(process, times.at(process, place / size as f64));
-                    preconditioner.draw(*source, row as usize, rng, &mut sample.clean, &mut sample.levels);
-                    level.perturb(&sample.clean, &mut sample.noisy, rng);
-                    preconditioner.prepare(&level, &sample.noisy, &mut sample.buffer);
-                    inputs.iter_mut().zip(&sample.buffer.inputs).for_each(|(to, from)| to.0[lane] = *from);
-                }
-            },
-        );
+        let mut parts: Vec<_> = passes.blocks.iter_mut().zip(clean.iter_mut()).collect();
+        for_each_item(&mut parts, &mut passes.workspaces, &|_, block, (noisy, (clean, rng, _))| {
+            for (lane, &row) in rows[block * PANEL..].iter().take(PANEL).enumerate() {
+                let place = (block * PANEL + lane) as f64 + rng.random::<f64>();
+                noisy.levels.set(lane, process, times.at(process, place / size as f64));
+                preconditioner.draw_into(*source, row as usize, lane, rng, clean, noisy);
+            }
+        });
+        passes.run(preconditioner, stages, &|_, _| ())
+    }
+}
+
+/// Losses per row and column of a kind from sums over rows and columns.
+fn mean_losses(sums: [f64; 2], rows: usize, layout: &Layout) -> [f64; 2] {
+    let per_row = sums.map(|sum| sum / rows as f64);
+    [per_row[0] / layout.numerical.max(1) as f64, per_row[1] / layout.blocks.len().max(1) as f64]
+}
+
+/// Rows with noise of even times, drawn once, on which networks are compared.
+pub struct HeldRows<'a> {
+    preconditioner: &'a Preconditioner,
+    passes: Passes,
+    clean: Vec<(CleanBlock, [f64; 2])>,
+    outputs: Panels<f32>,
+    rows: usize,
+}
+
+impl<'a> HeldRows<'a> {
+    /// Most rows looked at, and fewest: few rows are drawn several times.
+    const MOST: usize = 8192;
+    const FEWEST: usize = 2048;
+
+    /// Draws the rows of `source` and sends them through `stages`.
+    ///
+    /// # Errors
+    /// As for the forward pass of the networks.
+    pub fn new(
+        source: &dyn DataSource,
+        preconditioner: &'a Preconditioner,
+        process: &ForwardProcess,
+        stages: &[Network<f32>],
+        (seed, workers): (u64, usize),
+    ) -> Result<Self> {
+        let n = source.rows();
+        let rows = (n * Self::FEWEST.div_ceil(n)).min(Self::MOST);
+        let mut rng = stream(seed, Purpose::Estimate);
+        let mut passes = Passes::new(preconditioner, workers);
+        passes.resize(rows, preconditioner);
+        let mut clean: Vec<_> = passes.blocks.iter().map(|_| (preconditioner.clean_block(source), [0.0; 2])).collect();
+        // The golden ratio spreads the times of each row, and of all rows, evenly.
+        const GOLDEN: f64 = 0.618_033_988_749_894_9;
+        for j in 0..rows {
+            let (block, lane) = (j / PANEL, j % PANEL);
+            let t = process.start() + (process.end() - process.start()) * ((j as f64 + 0.5) * GOLDEN).fract();
+            let row = j % n;
+            passes.blocks[block].levels.set(lane, process, t);
+            preconditioner.draw_into(source, row, lane, &mut rng, &mut clean[block].0, &mut passes.blocks[block]);
+        }
+        passes.run(preconditioner, stages, &|_, _| ())?;
+        let outputs = Panels::zeros(rows, preconditioner.layout().width());
+        Ok(Self { preconditioner, passes, clean, outputs, rows })
+    }
+
+    /// The losses per row and column of their kind of a network above those the rows were sent through; of these alone if none
+    /// is given.
+    ///
+    /// # Errors
+    /// As for the forward pass of the network.
+    pub fn losses(&mut self, network: Option<&Network<f32>>) -> Result<[f64; 2]> {
+        let Self { preconditioner, passes, clean, outputs, rows } = self;
+        let Passes { inputs, blocks, workspaces, .. } = passes;
+        match network {
+            Some(network) => forward_into(outputs, None, network.layers(), inputs, workspaces)?,
+            None => outputs.lanes_mut().iter_mut().for_each(|lane| lane.0.fill(0.0)),
+        }
+        let d = outputs.columns();
+        let mut parts: Vec<_> =
+            outputs.lanes_mut().chunks_mut(d).zip(blocks.iter_mut()).zip(clean.iter_mut()).collect();
+        for_each_item(&mut parts, workspaces, &|_, block, ((outputs, row_block), (clean, losses))| {
+            let count = (*rows - block * PANEL).min(PANEL);
+            *losses = preconditioner.residual(row_block, clean, count, [1.0; 2], outputs);
+        });
+        let sums = clean.iter().fold([0.0; 2], |sums, (_, losses)| [sums[0] + losses[0], sums[1] + losses[1]]);
+        Ok(mean_losses(sums, *rows, preconditioner.layout()))
     }
 }

@@ -5,5 +5,5 @@ pub mod linearised;
 mod network;
 mod trainer;
 
-pub use network::Network;
+pub use network::{ALWAYS, Network, SparseStart};
 pub use trainer::{Trainer, least_squares};

@@ -9,6 +9,25 @@ use crate::random::{Purpose, normal, stream};
 use crate::simd::Real;
 use crate::{Error, Result};
 
+/// The group of an input that belongs to no column: every neuron reads it.
+pub const ALWAYS: usize = usize::MAX;
+
+/// Sizes of the weights of [`Network::sparse`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SparseStart {
+    /// Standard deviation of the weights of a neuron's columns.
+    pub scale: f64,
+    /// How many times larger those of the inputs that every neuron reads are.
+    pub always: f64,
+}
+
+impl SparseStart {
+    /// Shares of the neurons that read one column and two columns; the others read three.
+    const SHARES: [f64; 2] = [0.2, 0.5];
+    /// Small weights, biases spread over the data's range.
+    pub const TABLES: Self = Self { scale: 0.1, always: 3.0 };
+}
+
 /// `f_i(z) = 1/sqrt(m) sum_r a_ri relu(w_r . z)`: `w` is trained, the signs `a` are drawn once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network<T> {
@@ -37,6 +56,51 @@ impl<T: Real> Network<T> {
     /// [`Error::Empty`] without neurons, inputs or outputs.
     pub fn independent(inputs: usize, outputs: usize, neurons: usize, seed: u64) -> Result<Self> {
         Self::draw(inputs, outputs, neurons, seed, false)
+    }
+
+    /// Symmetric initialisation for tables: each pair of neurons reads the inputs of one, two or three columns only.
+    ///
+    /// `groups` names for each input the column it speaks of, or [`ALWAYS`]. Weights of the inputs of a pair's columns are
+    /// `scale N(0, 1)`, those of inputs that every pair reads (the time and the constant) `scale * always N(0, 1)`, all others
+    /// zero. Dense unit weights in many dimensions put every kink near the origin of a random direction and hardly move; these
+    /// start on functions of few columns with kinks all over the data, and small weights let gradients choose the rest.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if `neurons` is odd, [`Error::Empty`] without neurons, inputs or outputs.
+    pub fn sparse(groups: &[usize], outputs: usize, neurons: usize, start: SparseStart, seed: u64) -> Result<Self> {
+        let mut network = Self::symmetric(groups.len(), outputs, neurons, seed)?;
+        let mut columns: Vec<usize> = groups.iter().copied().filter(|&group| group != ALWAYS).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let mut rng = stream(seed, Purpose::Weights);
+        rng.jump();
+        rng.jump();
+        for r in (0..neurons).step_by(2) {
+            let place: f64 = rng.random();
+            let shares = SparseStart::SHARES;
+            let count = if place < shares[0] {
+                1
+            } else if place < shares[0] + shares[1] {
+                2
+            } else {
+                3
+            };
+            let mut chosen = [ALWAYS; 3];
+            for slot in &mut chosen[..count.min(columns.len())] {
+                *slot = columns[rng.random_range(0..columns.len())];
+            }
+            for (k, &group) in groups.iter().enumerate() {
+                let factor = match group {
+                    ALWAYS => start.scale * start.always,
+                    group if chosen.contains(&group) => start.scale,
+                    _ => 0.0,
+                };
+                for r in [r, r + 1] {
+                    network.w.set(r, k, T::from_f64(factor * network.w.get(r, k).to_f64()));
+                }
+            }
+        }
+        Ok(network)
     }
 
     fn draw(inputs: usize, outputs: usize, neurons: usize, seed: u64, paired: bool) -> Result<Self> {

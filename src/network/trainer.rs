@@ -105,6 +105,13 @@ impl<T: Real> Trainer<T> {
         network
     }
 
+    /// The network before the latest step: the one whose loss that step returned.
+    pub fn previous(&self) -> Network<T> {
+        let mut network = self.network.clone();
+        network.w = self.good.1.as_ref().unwrap_or(&self.good.0).clone();
+        network
+    }
+
     /// Activation patterns of the latest step's forward pass.
     pub fn patterns(&self) -> &ActivationPatterns {
         &self.patterns

@@ -64,8 +64,8 @@ pub struct NumericalCode {
 
 /// A fitted codec; see the module's text for what it does.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "cli", serde(into = "CodecParts", try_from = "CodecParts"))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", serde(into = "CodecParts", try_from = "CodecParts"))]
 pub struct Codec {
     schema: Schema,
     numbers: Vec<NumericalCode>,
@@ -75,7 +75,7 @@ pub struct Codec {
 
 /// Everything a codec has learned, in plain data: for storing it.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct CodecParts {
     /// The columns.
     pub schema: Schema,

@@ -37,7 +37,7 @@ pub fn is_digit_code(cell: &str) -> bool {
 
 /// How the numbers of one column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct NumberFormat {
     /// Decimals that every cell shows, zeros included (`0.50` in a column of cents has two).
     pub minimum_decimals: usize,
@@ -91,7 +91,7 @@ fn decimals(plain: &str) -> usize {
 ///
 /// Values that are made up between observed ones are put on it, so that amounts in steps of 10 stay in steps of 10.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct Grid {
     scale: f64,
     origin: f64,

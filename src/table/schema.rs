@@ -15,7 +15,7 @@ const IDENTIFIER_ROWS: usize = 50;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub enum ColumnKind {
     /// A quantity.
     Numerical {
@@ -41,7 +41,7 @@ pub enum ColumnKind {
 
 /// Name and kind of one column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct ColumnSchema {
     /// The column's name.
     pub name: String,
@@ -75,7 +75,7 @@ pub struct SchemaOptions {
 
 /// The columns of a table that are in use, in the table's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct Schema {
     /// One entry per column.
     pub columns: Vec<ColumnSchema>,

@@ -12,7 +12,8 @@ use crate::diffusion::sampler::{Method, Sampler};
 use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Panels, gram};
-use crate::model::preconditioner::{Base, MatrixSource, Preconditioner};
+use crate::model::layout::MatrixSource;
+use crate::model::preconditioner::{Base, Preconditioner};
 use crate::model::score_model::ScoreModel;
 use crate::model::training::{Run, Training};
 use crate::network::{Network, Trainer, least_squares};
@@ -182,7 +183,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     let set = regression_set(&process, data.as_ref(), &settings, seed)?;
     let samples = set.inputs.nrows();
     let source = MatrixSource::new(single(data.as_ref()));
-    let preconditioner = Preconditioner::fit(Base::Gaussian, &source, &process, seed)?;
+    let preconditioner = Preconditioner::fit(Base::Gaussian, &source, None, &process, threads, seed)?;
     let judge = Judge { mixture: &mixture, process: &process, preconditioner: &preconditioner };
     // The regression of the residual: (X_0 - b) / c on z.
     let noisy = |set: &RegressionSet<f64>| Mat::from_fn(set.inputs.nrows(), 2, |j, i| set.inputs[(j, i)]);
@@ -253,7 +254,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
 
     observe(0.78, "comparing with the truth");
     let network = stopped.expect("training goes beyond the stop");
-    let model = ScoreModel::new(process, preconditioner.clone(), network)?;
+    let model = ScoreModel::new(process, preconditioner.clone(), vec![network])?;
     let coefficients = closed.coefficients(step, at_stop);
     let mut network_denoiser = model.batch_denoiser(threads);
     let mut by_network = |x: &Mat<f64>, t: f64| -> Result<Mat<f64>> {
@@ -290,14 +291,14 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     observe(0.93, "training with fresh noise");
     let [iterations, batch, neurons] = FRESH_NOISE;
     let network = Network::symmetric(z.columns(), 2, neurons, seed)?;
-    let mut run = Run::new(Training::tables(batch, seed, threads), &source, &process, &preconditioner, network)?;
+    let mut run = Run::new(Training::tables(batch, seed, threads), &source, &process, &preconditioner, &[], network)?;
     for iteration in 0..iterations {
         run.step(iteration as f64 / iterations as f64)?;
     }
     let network = run.network();
     forward_into(&mut predicted, None, network.layers(), &test_inputs, &mut workspaces)?;
     let error_with_fresh_noise = tests.error(predicted.to_matrix().as_ref());
-    let fresh_noise = ScoreModel::new(process, preconditioner.clone(), network)?;
+    let fresh_noise = ScoreModel::new(process, preconditioner.clone(), vec![network])?;
     let rows_on =
         sampler.run(&process, &mut fresh_noise.batch_denoiser(threads), GENERATED, seed, par, &mut |_, _| ())?;
 
@@ -369,28 +370,15 @@ impl Judge<'_> {
     /// Noisy points `x` (N x 2) as the preconditioner presents them, and the truth there.
     fn look(&self, x: &Mat<f64>, time: impl Fn(usize) -> f64) -> Points {
         let n = x.nrows();
-        let mut seen = Points {
-            inputs: Mat::zeros(n, self.preconditioner.inputs()),
-            base: Mat::zeros(n, 2),
-            scale: Mat::zeros(n, 2),
-            truth: Mat::zeros(n, 2),
-        };
-        let mut row = self.preconditioner.buffer();
+        let seen = self.preconditioner.look(self.process, single(x.as_ref()).as_ref(), &time);
+        let mut truth = Mat::zeros(n, 2);
         for j in 0..n {
-            let (t, at) = (time(j), [x[(j, 0)], x[(j, 1)]]);
-            self.preconditioner.prepare(&self.preconditioner.level(self.process, t), &at.map(|x| x as f32), &mut row);
-            let mut truth = [0.0; 2];
-            self.mixture.at(self.process, t).posterior_mean_into(&mut truth, &at);
-            for (k, &input) in row.inputs.iter().enumerate() {
-                seen.inputs[(j, k)] = f64::from(input);
-            }
-            for (i, truth) in truth.into_iter().enumerate() {
-                seen.base[(j, i)] = f64::from(row.base[i]);
-                seen.scale[(j, i)] = f64::from(row.scale[i]);
-                seen.truth[(j, i)] = truth;
-            }
+            let mut mean = [0.0; 2];
+            self.mixture.at(self.process, time(j)).posterior_mean_into(&mut mean, &[x[(j, 0)], x[(j, 1)]]);
+            (0..2).for_each(|i| truth[(j, i)] = mean[i]);
         }
-        seen
+        let double = |m: &Mat<f32>| Mat::from_fn(m.nrows(), m.ncols(), |j, i| f64::from(m[(j, i)]));
+        Points { inputs: double(&seen.inputs), base: double(&seen.base), scale: double(&seen.scale), truth }
     }
 
     /// Fresh noisy points at one time.

@@ -1,0 +1,180 @@
+//! The preset `best`: a mixture as base, then networks one after the other, each trained on what is left.
+
+use std::time::Instant;
+
+use super::record::{Ended, Record, StopRecord};
+use super::settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
+use super::source::TableSource;
+use super::training::{Span, Steps, Trained, Watches, train};
+use super::watch::{HeldWatch, RuleWatch, hold_out, spectrum_of_run};
+use super::{Observe, overlap};
+use crate::diffusion::process::{ForwardProcess, Schedule};
+use crate::kernels::workers;
+use crate::model::layout::{DataSource, Subset};
+use crate::model::preconditioner::{Base, Preconditioner};
+use crate::model::score_model::ScoreModel;
+use crate::model::training::{HeldRows, Run, Training};
+use crate::network::{Network, SparseStart};
+use crate::regression::kernel_regression::default_step;
+use crate::{Error, Result};
+
+/// Rows below which none are held out: the few that could be would decide by chance.
+const FEWEST_TO_HOLD_OUT: usize = 40;
+/// Share of a time budget that is left for the calibration.
+pub(super) const CALIBRATION_SHARE: f64 = 0.04;
+
+/// A fitted model, and how long the forward pass of a row takes in it, in seconds.
+pub(super) struct Best {
+    pub model: ScoreModel,
+    pub record: Record,
+    pub pass: f64,
+}
+
+/// Fits the model.
+pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant, observe: Observe) -> Result<Best> {
+    let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
+    let rows = DataSource::rows(source);
+    let stop = settings.stop.unwrap_or(match Stopping::default_of(Preset::Best, optimizer) {
+        Stopping::HoldOut if rows < FEWEST_TO_HOLD_OUT => Stopping::None,
+        stop => stop,
+    });
+    let rule = stop.rule(optimizer)?;
+    if rule.is_some() && source.layout.numerical == 0 {
+        let name = "the stopping rule for a table of categories";
+        let requirement = "it is about numbers with squared errors: stop by holdout, or take the preset paper";
+        return Err(Error::Setting { name, value: stop.name().into(), requirement });
+    }
+    let [kept, held] = match stop {
+        Stopping::HoldOut => hold_out(rows, settings.seed)?,
+        _ => [(0..rows).collect(), Vec::new()],
+    };
+    let (kept, held) = (Subset::new(source, &kept), Subset::new(source, &held));
+    let held = (held.rows() > 0).then_some(&held as &dyn DataSource);
+    let threads = workers(settings.par);
+    let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0)?;
+    let preconditioner = Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed)?;
+    let outputs = preconditioner.layout().width();
+    let groups = preconditioner.input_groups();
+    let training = Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, threads) };
+
+    let mut stages: Vec<Network<f32>> = Vec::new();
+    let mut held_losses = Vec::new();
+    let mut iterations = 0;
+    let mut pass = 0.0;
+    let mut last: Option<(Trained, StopRecord)> = None;
+    for stage in 0..settings.stages.max(1) {
+        let share = 1.0 / (settings.stages.max(1) - stage) as f64;
+        let seed = settings.seed.wrapping_add(stage as u64);
+        let network = Network::sparse(&groups, outputs, settings.width, SparseStart::TABLES, seed)?;
+        let mut held_rows = match held {
+            Some(held) => Some(HeldRows::new(held, &preconditioner, &process, &stages, (settings.seed, threads))?),
+            None => None,
+        };
+        let before = held_rows.as_mut().map(|rows| rows.losses(None)).transpose()?;
+        if stage == 0 {
+            held_losses.extend(before);
+        }
+        let mut run = Run::new(training.clone(), &kept, &process, &preconditioner, &stages, network)?;
+        if optimizer != OptimizerKind::Adam {
+            // Of the mean loss over a batch, by the largest eigenvalue of its kernel.
+            let inputs = run.draw_inputs()?;
+            let step = default_step(inputs.as_ref(), settings.par)? * settings.batch as f64;
+            run.set_rate(step / overlap(outputs, settings.width));
+        }
+        let spectrum = |run: &mut Run<'_>| spectrum_of_run(run, kept.rows(), settings.seed, settings.par);
+        let rule = rule.map(|rule| Ok::<_, Error>(RuleWatch::new(rule, spectrum(&mut run)?))).transpose()?;
+        let mut watches = Watches { rule, held: held_rows.is_some().then(HeldWatch::new), smooth: true };
+        let span = match settings.length {
+            Length::Iterations(all) => Span::Iterations(((all - iterations) as f64 * share).round() as usize),
+            Length::Budget(budget) => {
+                let left = budget.mul_f64(1.0 - CALIBRATION_SHARE).saturating_sub(started.elapsed());
+                Span::Time { begun: Instant::now(), length: left.mul_f64(share) }
+            }
+        };
+        let begun = Instant::now();
+        let weights = training.weights.map(f64::from);
+        let mut steps = Stage { run, held: held_rows, optimizer, weights };
+        let (all, count) = (settings.stages.max(1) as f64, iterations);
+        let trained = train(&mut steps, span, &mut watches, &mut |progress| {
+            let share = (stage as f64 + progress.share) / all;
+            observe(&super::Progress { share, iteration: count + progress.iteration, ..*progress })
+        })?;
+        iterations += trained.steps;
+        // A step is about two forward passes of its batch.
+        pass += begun.elapsed().as_secs_f64() / (2 * trained.steps.max(1) * settings.batch) as f64;
+        let after = steps.held.as_mut().map(|rows| rows.losses(Some(&trained.network))).transpose()?;
+        let record = StopRecord {
+            rule: stop,
+            iteration: trained.iteration,
+            // Under a schedule of step sizes the time until an earlier iteration is not kept.
+            effective_time: trained.time.filter(|_| trained.iteration == trained.steps),
+            noise: watches.rule.as_ref().map(|rule| rule.noise).filter(|noise| noise.is_finite()),
+            critical_radius: watches.rule.as_ref().map(RuleWatch::critical_radius).filter(|radius| radius.is_finite()),
+            held_out: held.map_or(0, DataSource::rows),
+            radius: None,
+            dropped: 0,
+        };
+        drop(steps);
+        let total = |losses: [f64; 2]| losses[0] * weights[0] + losses[1] * weights[1];
+        let helps = before.zip(after).is_none_or(|(before, after)| total(after) < total(before));
+        let over = trained.ended == Ended::Cancelled;
+        if helps {
+            stages.push(trained.network.clone());
+            held_losses.extend(after);
+        }
+        last = Some((trained, record));
+        if over || !helps {
+            break;
+        }
+    }
+    let (trained, stop) = last.expect("one network at least was trained");
+    let record = Record {
+        rows,
+        preset: Preset::Best,
+        iterations,
+        seed: settings.seed,
+        losses: trained.losses,
+        held_out_losses: held_losses,
+        ended: trained.ended,
+        stop,
+    };
+    Ok(Best { model: ScoreModel::new(process, preconditioner, stages)?, record, pass })
+}
+
+/// One network in training on batches with fresh noise.
+struct Stage<'a> {
+    run: Run<'a>,
+    held: Option<HeldRows<'a>>,
+    optimizer: OptimizerKind,
+    weights: [f64; 2],
+}
+
+impl Steps for Stage<'_> {
+    fn step(&mut self, share: f64) -> Result<[f64; 2]> {
+        self.run.step(share)
+    }
+
+    fn time_of_step(&self, share: f64) -> Option<f64> {
+        self.optimizer.effective(self.run.rate_at(share))
+    }
+
+    /// Fresh noise is not fitted, so the mean square of residuals is that of the noise.
+    fn noise(&self, _: &RuleWatch, _: f64, loss: f64) -> f64 {
+        (2.0 * loss).sqrt()
+    }
+
+    fn held_out_loss(&mut self) -> Result<f64> {
+        let network = self.run.network();
+        let Some(held) = &mut self.held else { return Ok(f64::NAN) };
+        let losses = held.losses(Some(&network))?;
+        Ok(losses[0] * self.weights[0] + losses[1] * self.weights[1])
+    }
+
+    fn network(&self) -> Network<f32> {
+        self.run.network()
+    }
+
+    fn previous(&self) -> Network<f32> {
+        self.run.previous()
+    }
+}

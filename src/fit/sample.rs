@@ -1,0 +1,58 @@
+//! From a fitted model to a generated table.
+
+use faer::{Mat, Par};
+
+use super::FittedTable;
+use crate::diffusion::sampler::{Method, Sampler};
+use crate::kernels::workers;
+use crate::table::Table;
+use crate::table::codec::Decode;
+use crate::{Result, memory};
+
+/// Settings of [`sample`]: begin with [`SampleSettings::new`] and change what should differ.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct SampleSettings {
+    /// Rows to generate.
+    pub rows: usize,
+    /// Sampler.
+    pub method: Method,
+    /// Steps from noise to data.
+    pub steps: usize,
+    /// Seed.
+    pub seed: u64,
+    /// How parallel to be; the result does not depend on it.
+    pub par: Par,
+}
+
+impl SampleSettings {
+    /// The sampler used unless another is asked for, and the one models are calibrated with.
+    pub const METHOD: Method = Method::Heun;
+    /// Its steps.
+    pub const STEPS: usize = 40;
+
+    /// `rows` rows by the usual sampler.
+    pub fn new(rows: usize) -> Self {
+        Self { rows, method: Self::METHOD, steps: Self::STEPS, seed: 0, par: Par::rayon(0) }
+    }
+}
+
+/// Generates a table. `observe` is told how much is done, in parts of a whole.
+///
+/// # Errors
+/// [`Error::Setting`](crate::Error::Setting) for unusable settings, [`Error::NotFinite`](crate::Error::NotFinite) if samples leave
+/// the finite numbers.
+pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn FnMut(usize, usize)) -> Result<Table> {
+    let FittedTable { codec, model, calibration, .. } = fitted;
+    // Normal scores in two types, and the cells as text.
+    memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
+    memory::check("the times of so many steps", settings.steps as u128 * 64)?;
+    let sampler = Sampler::new(settings.method, settings.steps);
+    let mut denoiser = model.batch_denoiser(workers(settings.par));
+    let rows = sampler.run(model.process(), &mut denoiser, settings.rows, settings.seed, settings.par, observe)?;
+    let mut scores = Mat::from_fn(rows.rows(), rows.columns(), |i, j| f64::from(rows.get(i, j)));
+    if let Some(calibration) = calibration {
+        calibration.apply(scores.as_mut());
+    }
+    codec.decode(scores.as_ref(), Decode::default())
+}
