@@ -22,7 +22,7 @@ use crate::table::schema::Schema;
 use crate::{Error, Result};
 
 /// Version of the layout of the file; files of another version are refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEY: &str = "ntk_score";
 
 /// What the file says beside its tensors.
@@ -32,6 +32,8 @@ struct Header {
     schema: Schema,
     /// For each one-hot block how often each level occurs.
     level_counts: Vec<Vec<u32>>,
+    /// For each numerical column of whole numbers that doubles do not hold, its distinct values.
+    exact_levels: Vec<Option<Vec<i128>>>,
     /// `["log_snr", start, end]`, `["linear", g(0), g(1)]` or `["constant", g, 0]`.
     schedule: (String, f64, f64),
     /// First and last time.
@@ -62,6 +64,7 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         version: VERSION,
         schema: codec.schema,
         level_counts: codec.level_counts,
+        exact_levels: codec.exact,
         schedule,
         times: [process.start(), process.end()],
         base: parts.base.name().into(),
@@ -146,6 +149,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
     let codec = Codec::from_parts(CodecParts {
         levels: levels.collect::<Result<_>>()?,
         counts: counts.collect::<Result<_>>()?,
+        exact: header.exact_levels,
         schema: header.schema,
         level_counts: header.level_counts,
     })?;
