@@ -34,6 +34,8 @@ struct Header {
     schema: Schema,
     /// For each one-hot block how often each level occurs.
     level_counts: Vec<Vec<u32>>,
+    /// For each numerical column of whole numbers that doubles do not hold, its distinct values.
+    exact_levels: Vec<Option<Vec<i128>>>,
     /// `["log_snr", start, end]`, `["linear", g(0), g(1)]` or `["constant", g, 0]`.
     schedule: (String, f64, f64),
     /// First and last time.
@@ -66,6 +68,7 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         version: VERSION,
         schema: codec.schema,
         level_counts: codec.level_counts,
+        exact_levels: codec.exact,
         schedule,
         times: [process.start(), process.end()],
         base: parts.base.name().into(),
@@ -174,6 +177,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
     let codec = Codec::from_parts(CodecParts {
         levels: levels.collect::<Result<_>>()?,
         counts: counts.collect::<Result<_>>()?,
+        exact: header.exact_levels,
         schema: header.schema,
         level_counts: header.level_counts,
     })?;

@@ -2,7 +2,8 @@
 //!
 //! **Matrix layout.** One row per table row. First the numerical columns in schema order, one normal score each; then one
 //! one-hot block per categorical column in schema order; then, for each numerical column with admitted missing cells, a
-//! block of two that says filled or missing. Constant columns take no place and are written back as they were.
+//! block of two that says filled or missing. Constant columns take no place and are written back as they were; identifiers
+//! take none either and are made anew. Dates are numbers inside.
 //!
 //! **Numbers.** A value that occupies the ranks [lo, hi) of the n sorted training values becomes Phi^-1(u) with u in
 //! [lo/n, hi/n): the middle, or a uniform draw ([`TieCode`]), kept at least 0.5/n away from 0 and 1. Going back, u = Phi(z)
@@ -13,23 +14,18 @@
 //! every generated amount one that a real row carries, which says more about the training rows than about the
 //! distribution they came from, so interpolation is the default. Interpolated values stay on the column's grid (whole
 //! numbers, cents, steps of 1000) and between their two neighbours, hence in the observed range. Columns with at most
-//! 100 distinct values are lattices, for which only observed values are returned.
+//! 100 distinct values are lattices, for which only observed values are returned. Whole numbers that doubles do not hold
+//! are kept, interpolated and written exactly.
 
-use super::Table;
 use super::encoded::EncodedTable;
-use super::normal::normal_cdf;
-use super::number::{Grid, NumberFormat};
+pub use super::numerical::{Decode, NumericalCode};
 use super::schema::{ColumnKind, Schema};
+use super::table::Table;
 use super::values::ColumnValues;
 use crate::{Error, Result};
 use faer::{Mat, MatRef};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
-
-/// Most distinct values for which a numerical column is a lattice: between its values there is nothing.
-const LATTICE_LEVELS: usize = 100;
-/// Distance to the middle of a rank, in ranks, below which a score stands for the observed value itself.
-const SNAP: f64 = 1e-6;
 
 /// Where in its rank interval a numerical cell is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,25 +37,6 @@ pub enum TieCode {
         /// Seed of the draws.
         seed: u64,
     },
-}
-
-/// Which values decoding may return for numerical columns; see the module's text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Decode {
-    /// Only values of the training table.
-    Observed,
-    /// Values between those that occur once as well.
-    #[default]
-    Interpolate,
-}
-
-/// The distinct values of one numerical column with their frequencies.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NumericalCode {
-    levels: Vec<f64>,
-    /// For each level, the number of values up to and including it.
-    ends: Vec<u32>,
-    grid: Option<Grid>,
 }
 
 /// A fitted codec; see the module's text for what it does.
@@ -79,8 +56,10 @@ pub struct Codec {
 pub struct CodecParts {
     /// The columns.
     pub schema: Schema,
-    /// For each numerical column its distinct values, ascending.
+    /// For each numerical column its distinct values, ascending; the nearest doubles, where `exact` has them.
     pub levels: Vec<Vec<f64>>,
+    /// For each numerical column whose values are whole numbers that doubles do not hold, these values.
+    pub exact: Vec<Option<Vec<i128>>>,
     /// For each numerical column how often each of these values occurs.
     pub counts: Vec<Vec<u32>>,
     /// For each one-hot block how often each level occurs.
@@ -96,20 +75,34 @@ impl Codec {
         if table.rows() == 0 || u32::try_from(table.rows()).is_err() {
             return Err(Error::Table(format!("the table has {} rows; give between 2 and {}", table.rows(), u32::MAX)));
         }
-        let (mut levels, mut counts) = (Vec::new(), Vec::new());
+        let (mut levels, mut exact, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         let (mut level_counts, mut indicators) = (Vec::new(), Vec::new());
-        for (column, values) in schema.columns.iter().zip(schema.read(table)?) {
-            match (&column.kind, values) {
-                (ColumnKind::Numerical { missing, .. }, ColumnValues::Numbers(values)) => {
+        for column in &schema.columns {
+            let values = column.read_exact(table)?;
+            let filled = match &values {
+                ColumnValues::Numbers(values) => {
                     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-                    let absent = values.len() - sorted.len();
                     sorted.sort_unstable_by(f64::total_cmp);
                     let (distinct, count) = run_lengths(&sorted);
                     levels.push(distinct);
+                    exact.push(None);
                     counts.push(count);
-                    if missing.is_some() {
-                        indicators.push(vec![sorted.len() as u32, absent as u32]);
-                    }
+                    sorted.len()
+                }
+                ColumnValues::Integers(values) => {
+                    let mut sorted: Vec<i128> = values.iter().flatten().copied().collect();
+                    sorted.sort_unstable();
+                    let (distinct, count) = run_lengths(&sorted);
+                    levels.push(distinct.iter().map(|&value| value as f64).collect());
+                    exact.push(Some(distinct));
+                    counts.push(count);
+                    sorted.len()
+                }
+                _ => 0,
+            };
+            match (&column.kind, values) {
+                (kind, _) if kind.missing().is_some() => {
+                    indicators.push(vec![filled as u32, (table.rows() - filled) as u32]);
                 }
                 (ColumnKind::Categorical { levels }, ColumnValues::Levels(positions)) => {
                     let mut count = vec![0; levels.len()];
@@ -120,7 +113,7 @@ impl Codec {
             }
         }
         level_counts.append(&mut indicators);
-        Self::from_parts(CodecParts { schema: schema.clone(), levels, counts, level_counts })
+        Self::from_parts(CodecParts { schema: schema.clone(), levels, exact, counts, level_counts })
     }
 
     /// Puts a codec together from what was stored of it.
@@ -128,7 +121,7 @@ impl Codec {
     /// # Errors
     /// [`Error::Table`] if the parts do not belong together.
     pub fn from_parts(parts: CodecParts) -> Result<Self> {
-        let CodecParts { schema, levels, counts, level_counts } = parts;
+        let CodecParts { schema, levels, exact, counts, level_counts } = parts;
         let wrong =
             |what: &str| Err(Error::Table(format!("the stored codec is damaged ({what}); fit the model again")));
         if schema.columns.is_empty() {
@@ -136,25 +129,22 @@ impl Codec {
         }
         let (mut formats, mut blocks, mut indicators) = (Vec::new(), Vec::new(), Vec::new());
         for column in &schema.columns {
-            match &column.kind {
-                ColumnKind::Numerical { format, missing, .. } => {
-                    formats.push(*format);
-                    indicators.extend(missing.as_ref().map(|_| 2));
-                }
-                ColumnKind::Categorical { levels } => blocks.push(levels.len()),
-                ColumnKind::Constant { .. } => {}
+            formats.extend(column.kind.number_format());
+            indicators.extend(column.kind.missing().map(|_| 2));
+            if let ColumnKind::Categorical { levels } = &column.kind {
+                blocks.push(levels.len());
             }
         }
         blocks.append(&mut indicators);
-        if levels.len() != formats.len() || counts.len() != formats.len() {
+        if [levels.len(), exact.len(), counts.len()] != [formats.len(); 3] {
             return wrong("the numerical columns are not all there");
         }
         if blocks.contains(&0) || !level_counts.iter().map(Vec::len).eq(blocks.iter().copied()) {
             return wrong("the categorical columns do not fit their levels");
         }
         let mut numbers = Vec::with_capacity(formats.len());
-        for ((levels, counts), format) in levels.into_iter().zip(counts).zip(formats) {
-            match NumericalCode::new(levels, &counts, format) {
+        for (((levels, exact), counts), format) in levels.into_iter().zip(exact).zip(counts).zip(formats) {
+            match NumericalCode::new(levels, exact, &counts, format) {
                 Some(code) => numbers.push(code),
                 None => return wrong("the values of a numerical column are not in order"),
             }
@@ -166,7 +156,8 @@ impl Codec {
     pub fn to_parts(&self) -> CodecParts {
         CodecParts {
             schema: self.schema.clone(),
-            levels: self.numbers.iter().map(|code| code.levels.clone()).collect(),
+            levels: self.numbers.iter().map(|code| code.levels().to_vec()).collect(),
+            exact: self.numbers.iter().map(|code| code.exact().map(<[_]>::to_vec)).collect(),
             counts: self.numbers.iter().map(NumericalCode::counts).collect(),
             level_counts: self.level_counts.clone(),
         }
@@ -210,32 +201,40 @@ impl Codec {
     /// # Errors
     /// [`Error::Table`] if a cell does not fit the schema.
     pub fn ranks(&self, table: &Table) -> Result<EncodedTable> {
-        let values = self.schema.read(table)?;
         let mut ranks = vec![[0; 2]; table.rows() * self.numbers.len()];
         let mut levels = vec![0; table.rows() * self.blocks.len()];
         let (mut number, mut block, mut indicator) = (0, 0, self.schema.categorical());
-        for (column, values) in self.schema.columns.iter().zip(&values) {
-            match (&column.kind, values) {
-                (ColumnKind::Numerical { missing, .. }, ColumnValues::Numbers(values)) => {
+        for column in &self.schema.columns {
+            // The ranks of a numerical column, and which of its cells are missing.
+            let found: Vec<([u32; 2], bool)> = match column.read_exact(table)? {
+                ColumnValues::Numbers(values) => {
                     let code = &self.numbers[number];
-                    for (row, &value) in values.iter().enumerate() {
-                        ranks[row * self.numbers.len() + number] = code.rank_interval(value);
-                    }
-                    number += 1;
-                    if missing.is_some() {
-                        for (row, value) in values.iter().enumerate() {
-                            levels[row * self.blocks.len() + indicator] = u32::from(value.is_nan());
-                        }
-                        indicator += 1;
-                    }
+                    values.iter().map(|&value| (code.rank_interval(value), value.is_nan())).collect()
                 }
-                (_, ColumnValues::Levels(positions)) => {
+                ColumnValues::Integers(values) => {
+                    let code = &self.numbers[number];
+                    let all = [0, code.total()];
+                    let ranks = |value: Option<i128>| value.map_or(all, |value| code.integer_interval(value));
+                    values.iter().map(|&value| (ranks(value), value.is_none())).collect()
+                }
+                ColumnValues::Levels(positions) => {
                     for (row, &position) in positions.iter().enumerate() {
                         levels[row * self.blocks.len() + block] = position;
                     }
                     block += 1;
+                    continue;
                 }
-                _ => {}
+                ColumnValues::Constant => continue,
+            };
+            for (row, &(interval, _)) in found.iter().enumerate() {
+                ranks[row * self.numbers.len() + number] = interval;
+            }
+            number += 1;
+            if column.kind.missing().is_some() {
+                for (row, &(_, absent)) in found.iter().enumerate() {
+                    levels[row * self.blocks.len() + indicator] = u32::from(absent);
+                }
+                indicator += 1;
             }
         }
         let totals = self.numbers.iter().map(NumericalCode::total).collect();
@@ -295,15 +294,16 @@ impl Codec {
                     block += 1;
                     (0..rows).map(|row| levels[largest(matrix, row, start, size)].clone()).collect()
                 }
-                ColumnKind::Numerical { format, missing, .. } => {
+                ColumnKind::Identifier { pattern } => pattern.generate(rows, seed_of(matrix)),
+                kind @ (ColumnKind::Numerical { .. } | ColumnKind::Time { .. }) => {
                     let code = &self.numbers[number];
                     let mut cells: Vec<String> =
-                        (0..rows).map(|row| format.write(code.value(matrix[(row, number)], how))).collect();
+                        (0..rows).map(|row| kind.write(code.number(matrix[(row, number)], how))).collect();
                     number += 1;
-                    if let Some(mark) = missing {
+                    if let Some(marks) = kind.missing() {
                         for (row, cell) in cells.iter_mut().enumerate() {
                             if largest(matrix, row, offsets[indicator], 2) == 1 {
-                                cell.clone_from(mark);
+                                marks.written().clone_into(cell);
                             }
                         }
                         indicator += 1;
@@ -313,87 +313,6 @@ impl Codec {
             });
         }
         Table::new(self.schema.columns.iter().map(|column| column.name.clone()).collect(), columns)
-    }
-}
-
-impl NumericalCode {
-    fn new(levels: Vec<f64>, counts: &[u32], format: NumberFormat) -> Option<Self> {
-        let in_order = levels.windows(2).all(|pair| pair[0] < pair[1]) && levels.iter().all(|level| level.is_finite());
-        if levels.is_empty() || levels.len() != counts.len() || counts.contains(&0) || !in_order {
-            return None;
-        }
-        let mut ends = Vec::with_capacity(counts.len());
-        let mut total = 0u32;
-        for &count in counts {
-            total = total.checked_add(count)?;
-            ends.push(total);
-        }
-        let grid = Grid::of(&levels, format.maximum_decimals);
-        Some(Self { levels, ends, grid })
-    }
-
-    /// Distinct values, ascending.
-    pub fn levels(&self) -> &[f64] {
-        &self.levels
-    }
-
-    /// How often each distinct value occurs.
-    pub fn counts(&self) -> Vec<u32> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| end - start).collect()
-    }
-
-    /// Number of values.
-    pub fn total(&self) -> u32 {
-        self.ends[self.ends.len() - 1]
-    }
-
-    /// The ranks [lo, hi) that a value occupies; all of them for a missing one (NaN), which so stands in the middle and
-    /// is drawn like any observed cell.
-    pub fn rank_interval(&self, value: f64) -> [u32; 2] {
-        if value.is_nan() {
-            return [0, self.total()];
-        }
-        let below = self.levels.partition_point(|&level| level < value);
-        let low = self.start(below);
-        match self.levels.get(below) {
-            Some(&level) if level == value => [low, self.ends[below]],
-            _ => [low, low],
-        }
-    }
-
-    /// The value that a normal score stands for.
-    pub fn value(&self, score: f64, how: Decode) -> f64 {
-        let position = normal_cdf(score) * f64::from(self.total());
-        let last = self.levels.len() - 1;
-        let level = self.ends.partition_point(|&end| f64::from(end) <= position).min(last);
-        let observed = self.levels[level];
-        if how == Decode::Observed || self.levels.len() <= LATTICE_LEVELS || self.count(level) > 1 {
-            return observed;
-        }
-        // A value seen once: a knot at the middle of its rank. Its neighbour is a knot of the same kind, or a point mass
-        // that ends where this rank begins.
-        let middle = f64::from(self.start(level)) + 0.5;
-        if (position - middle).abs() <= SNAP {
-            return observed;
-        }
-        let (neighbour, side) = if position < middle { (level.wrapping_sub(1), -1.0) } else { (level + 1, 1.0) };
-        let Some(&other) = self.levels.get(neighbour) else {
-            return observed; // beyond the first or last knot
-        };
-        let span = if self.count(neighbour) > 1 { 0.5 } else { 1.0 };
-        let along = ((position - middle) * side / span).clamp(0.0, 1.0);
-        let between = observed + (other - observed) * along;
-        let between = self.grid.map_or(between, |grid| grid.round(between));
-        between.clamp(observed.min(other), observed.max(other))
-    }
-
-    fn start(&self, level: usize) -> u32 {
-        if level == 0 { 0 } else { self.ends[level - 1] }
-    }
-
-    fn count(&self, level: usize) -> u32 {
-        self.ends[level] - self.start(level)
     }
 }
 
@@ -422,8 +341,14 @@ fn largest(matrix: MatRef<'_, f64>, row: usize, start: usize, size: usize) -> us
     best
 }
 
-fn run_lengths(sorted: &[f64]) -> (Vec<f64>, Vec<u32>) {
-    let (mut levels, mut counts): (Vec<f64>, Vec<u32>) = (Vec::new(), Vec::new());
+/// The seed of what is drawn for identifiers, which the rows themselves decide: equal rows give equal tables.
+fn seed_of(matrix: MatRef<'_, f64>) -> u64 {
+    let first = (0..matrix.ncols().min(8)).filter(|_| matrix.nrows() > 0).map(|column| matrix[(0, column)].to_bits());
+    first.fold(0x9e37_79b9_7f4a_7c15, |seed, bits| (seed ^ bits).wrapping_mul(0x2545_f491_4f6c_dd1d).rotate_left(29))
+}
+
+fn run_lengths<T: PartialEq + Copy>(sorted: &[T]) -> (Vec<T>, Vec<u32>) {
+    let (mut levels, mut counts): (Vec<T>, Vec<u32>) = (Vec::new(), Vec::new());
     for &value in sorted {
         match (levels.last(), counts.last_mut()) {
             (Some(&last), Some(count)) if last == value => *count += 1,
