@@ -142,6 +142,7 @@ impl Preconditioner {
             mixture::fit(train, held, most, workers, seed)?
         };
         fitted.parts.mixture = Some(mixture);
+        fitted.parts.scales = vec![1.0; GRID * fitted.parts.layout.numerical];
         fitted.parts.scales = fitted.measure_scales(held.unwrap_or(train), process, workers, seed);
         Ok(fitted)
     }
