@@ -6,6 +6,7 @@
 // Index loops over registers and lanes say which operand each index walks; iterators would hide it.
 #![allow(clippy::needless_range_loop)]
 
+mod cache;
 pub mod descent;
 pub(crate) mod elementary;
 pub mod gram;

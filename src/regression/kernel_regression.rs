@@ -17,7 +17,7 @@ use crate::kernels::{Panels, check_shape};
 use crate::regression::krylov::{krylov_space, rayleigh_ritz};
 use crate::regression::operator::{MatrixFree, SymmetricOperator, largest_eigenvalue};
 use crate::regression::spectrum::{Spectrum, eigen, growth, shrinkage};
-use crate::simd::{Level, Real};
+use crate::simd::{Level, Real, foreign};
 use crate::{Error, Result};
 
 /// Where the kernel matrix lives while iterating.
@@ -147,7 +147,9 @@ impl<T: Real> KernelRegression<T> {
         match &mut self.kernel {
             Kernel::Stored(gram) => {
                 let gamma = self.coefficients.as_ref();
-                matmul(self.fitted.as_mut(), Accum::Replace, gram.as_ref(), gamma, T::ONE, self.par);
+                foreign(self.par, || {
+                    matmul(self.fitted.as_mut(), Accum::Replace, gram.as_ref(), gamma, T::ONE, self.par)
+                });
             }
             Kernel::MatrixFree(product, workspace) => {
                 let diverged = |error| match error {
@@ -319,7 +321,7 @@ impl ClosedForm {
         // A kernel matrix has no negative eigenvalues; rounding makes some.
         values.iter_mut().for_each(|value| *value = value.max(0.0));
         let mut projected = Mat::zeros(gram.nrows(), labels.ncols());
-        matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par);
+        foreign(par, || matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par));
         let scaled: Vec<f64> = values.iter().map(|value| value / values.len() as f64).collect();
         let spectrum = Spectrum::from_eigenvalues(&scaled)?;
         Ok(Self { values, vectors, energies: energies(projected.as_ref()), projected, spectrum, par })
@@ -354,9 +356,9 @@ impl ClosedForm {
         drop(space.images);
         values.iter_mut().for_each(|value| *value = value.max(0.0));
         let mut vectors = Mat::zeros(n, used);
-        matmul(vectors.as_mut(), Accum::Replace, space.basis.as_ref(), rotation.as_ref(), 1.0, par);
+        foreign(par, || matmul(vectors.as_mut(), Accum::Replace, space.basis.as_ref(), rotation.as_ref(), 1.0, par));
         let mut projected = Mat::zeros(used, labels.ncols());
-        matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par);
+        foreign(par, || matmul(projected.as_mut(), Accum::Replace, vectors.transpose(), labels, 1.0, par));
         Ok(Self { values, vectors, energies: energies(projected.as_ref()), projected, spectrum, par })
     }
 
@@ -402,7 +404,7 @@ impl ClosedForm {
 
     fn times(&self, left: MatRef<'_, f64>, right: &Mat<f64>) -> Mat<f64> {
         let mut out = Mat::zeros(left.nrows(), right.ncols());
-        matmul(out.as_mut(), Accum::Replace, left, right.as_ref(), 1.0, self.par);
+        foreign(self.par, || matmul(out.as_mut(), Accum::Replace, left, right.as_ref(), 1.0, self.par));
         out
     }
 

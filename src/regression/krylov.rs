@@ -7,6 +7,7 @@ use faer::{Accum, Mat, MatRef, Par};
 use crate::Result;
 use crate::regression::operator::SymmetricOperator;
 use crate::regression::spectrum::eigen;
+use crate::simd::foreign;
 
 /// A direction whose norm falls by more than this when made orthogonal has nothing new in it.
 pub(crate) const EXHAUSTED: f64 = 1e-10;
@@ -50,7 +51,7 @@ pub(crate) fn krylov_space(
 pub(crate) fn rayleigh_ritz(basis: MatRef<'_, f64>, images: MatRef<'_, f64>, par: Par) -> Result<(Vec<f64>, Mat<f64>)> {
     let used = basis.ncols();
     let mut small = Mat::zeros(used, used);
-    matmul(small.as_mut(), Accum::Replace, basis.transpose(), images, 1.0, par);
+    foreign(par, || matmul(small.as_mut(), Accum::Replace, basis.transpose(), images, 1.0, par));
     let small = Mat::from_fn(used, used, |i, j| 0.5 * (small[(i, j)] + small[(j, i)]));
     eigen(small.as_ref(), ComputeEigenvectors::Yes)
 }
@@ -68,8 +69,8 @@ pub(crate) fn normalise(v: &mut [f64]) -> f64 {
 pub(crate) fn project_out(v: &mut Mat<f64>, q: MatRef<'_, f64>, par: Par) {
     if q.ncols() > 0 {
         let mut shares = Mat::zeros(q.ncols(), v.ncols());
-        matmul(shares.as_mut(), Accum::Replace, q.transpose(), v.as_ref(), 1.0, par);
-        matmul(v.as_mut(), Accum::Add, q, shares.as_ref(), -1.0, par);
+        foreign(par, || matmul(shares.as_mut(), Accum::Replace, q.transpose(), v.as_ref(), 1.0, par));
+        foreign(par, || matmul(v.as_mut(), Accum::Add, q, shares.as_ref(), -1.0, par));
     }
 }
 

@@ -6,7 +6,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use crate::kernels::check_shape;
 use crate::kernels::gram::{KernelProduct, ProductWorkspace, diagonal_into};
 use crate::random::{Purpose, normal, stream};
-use crate::simd::{Level, Real};
+use crate::simd::{Level, Real, foreign};
 use crate::{Error, Result};
 
 /// A symmetric positive semidefinite matrix that can be multiplied by.
@@ -52,7 +52,7 @@ impl SymmetricOperator for Stored<'_> {
     fn apply_into(&mut self, out: MatMut<'_, f64>, v: MatRef<'_, f64>) -> Result<()> {
         check_shape("the vectors", v.nrows(), v.ncols(), self.dimension(), v.ncols())?;
         check_shape("the output", out.nrows(), out.ncols(), self.dimension(), v.ncols())?;
-        matmul(out, Accum::Replace, self.matrix, v, 1.0, self.par);
+        foreign(self.par, || matmul(out, Accum::Replace, self.matrix, v, 1.0, self.par));
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use crate::random::{Purpose, chunk_streams, normal};
 use crate::regression::krylov::{EXHAUSTED, Krylov, check_image, krylov_space, normalise, project_out, rayleigh_ritz};
 use crate::regression::operator::SymmetricOperator;
 use crate::regression::spectrum::{Spectrum, eigen, shrinkage};
+use crate::simd::foreign;
 use crate::{Error, Result};
 
 /// How much work goes into an estimate. Products with the matrix: `sweeps` with `block` vectors, `steps` with `probes`.
@@ -159,8 +160,8 @@ impl Quadrature {
         let rotation = Mat::from_fn(used, used, |i, j| rotation[(i, order[j])]);
         let values: Vec<f64> = order.iter().map(|&i| values[i]).collect();
         let (mut vectors, mut residuals) = (Mat::zeros(n, used), Mat::zeros(n, used));
-        matmul(vectors.as_mut(), Accum::Replace, basis, rotation.as_ref(), 1.0, self.par);
-        matmul(residuals.as_mut(), Accum::Replace, images, rotation.as_ref(), 1.0, self.par);
+        foreign(self.par, || matmul(vectors.as_mut(), Accum::Replace, basis, rotation.as_ref(), 1.0, self.par));
+        foreign(self.par, || matmul(residuals.as_mut(), Accum::Replace, images, rotation.as_ref(), 1.0, self.par));
         let residual = |j: usize| -> f64 {
             (0..n).map(|i| (residuals[(i, j)] - values[j] * vectors[(i, j)]).powi(2)).sum::<f64>().sqrt()
         };

@@ -10,6 +10,7 @@ use faer::{Mat, MatRef, Par};
 
 use crate::checks::check_finite;
 use crate::kernels::check_shape;
+use crate::simd::foreign;
 use crate::{Error, Result};
 
 /// Eigenvalues of `K/N` with weights that add up to `N`.
@@ -208,7 +209,8 @@ pub(crate) fn eigen(matrix: MatRef<'_, f64>, vectors: ComputeEigenvectors) -> Re
     let mut u = Mat::zeros(size, size);
     let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(n, vectors, Par::Seq, Default::default()));
     let wanted = (size > 0).then(|| u.as_mut());
-    self_adjoint_evd(matrix, values.as_mut(), wanted, Par::Seq, MemStack::new(&mut memory), Default::default())
+    let stack = MemStack::new(&mut memory);
+    foreign(Par::Seq, || self_adjoint_evd(matrix, values.as_mut(), wanted, Par::Seq, stack, Default::default()))
         .map_err(|_| {
             let advice = "look for rows that are extremely large or alike";
             Error::Model(format!("the eigenvalues of the Gram matrix did not converge; {advice}"))

@@ -5,6 +5,7 @@
 
 mod arccos;
 mod bits;
+mod foreign;
 mod lanes;
 mod level;
 pub mod peaks;
@@ -14,6 +15,7 @@ mod transpose;
 
 pub use arccos::{ArcSine, Quotient, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
 pub use bits::transpose_bits_64;
+pub(crate) use foreign::foreign;
 pub use lanes::Lanes;
 pub use level::{Kernel, Level};
 pub use popcount::{BitWord, CountBits, CountKernel, Counts, Popcount};

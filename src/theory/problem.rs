@@ -1,6 +1,7 @@
 //! The problems that the experiments run on: score regression of Gaussian mixtures, whose answer is known.
 
-use faer::{Mat, MatRef, Par};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatRef, Par};
 
 use crate::diffusion::mixture::GaussianMixture;
 use crate::diffusion::process::{ForwardProcess, Schedule};
@@ -12,6 +13,7 @@ use crate::regression::kernel_regression::ClosedForm;
 use crate::regression::operator::MatrixFree;
 use crate::regression::quadrature::Quadrature;
 use crate::regression::spectrum::Spectrum;
+use crate::simd::foreign;
 use crate::{Error, Result};
 
 /// First and last diffusion time of the Ornstein-Uhlenbeck process unless a window of noise is asked for.
@@ -89,8 +91,9 @@ impl Problem {
             let mut random = stream(u64::MAX, Purpose::Estimate);
             let weights = Mat::from_fn(ANCHORS, d, |_, _| normal::<f64>(&mut random));
             let kernel = gram(anchors.as_ref(), Par::Seq)?;
-            let squares = weights.transpose() * kernel.as_ref() * &weights;
-            sample.truth = cross(sample.inputs.as_ref(), anchors.as_ref(), Par::Seq)? * &weights;
+            let squares = times(times(weights.transpose(), kernel.as_ref()).as_ref(), weights.as_ref());
+            let products = cross(sample.inputs.as_ref(), anchors.as_ref(), Par::Seq)?;
+            sample.truth = times(products.as_ref(), weights.as_ref());
             let mut noise = stream(seed, Purpose::Estimate);
             for i in 0..d {
                 let norm = squares[(i, i)].sqrt();
@@ -170,6 +173,13 @@ pub(super) fn cross(tests: MatRef<'_, f64>, samples: MatRef<'_, f64>, par: Par) 
     let mut kernel = Mat::zeros(tests.nrows(), samples.nrows());
     cross_gram_into(kernel.as_mut(), tests, samples, par)?;
     Ok(kernel)
+}
+
+/// A product on this thread.
+fn times(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Mat<f64> {
+    let mut out = Mat::zeros(left.nrows(), right.ncols());
+    foreign(Par::Seq, || matmul(out.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq));
+    out
 }
 
 fn with_constant(z: MatRef<'_, f64>) -> Mat<f64> {

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use faer::{MatMut, MatRef, Par};
 
-use super::cache::last_level;
 use super::samples::Samples;
 use super::store::{Fence, Place};
 use super::tile::Tile;
+use crate::kernels::cache::streams;
 use crate::kernels::panels::check_shape;
 use crate::kernels::{PANEL, for_each_task, workers};
 use crate::simd::{Level, Real};
@@ -152,8 +152,7 @@ pub(super) fn fill<T: Real>(
     let tasks: Vec<(usize, usize)> = (0..i_groups)
         .flat_map(|i| (0..if form == Form::Rows { j_groups } else { i + 1 }).map(move |j| (i, j)))
         .collect();
-    let bytes = left.count() * right.count() * size_of::<T>();
-    let place = Place { stream: place.is_aligned() && bytes > last_level(), ..place };
+    let place = Place { stream: place.is_aligned() && streams::<T>(left.count(), right.count()), ..place };
     for_each_task(tasks.len(), &mut vec![(); workers], |(), task| {
         let (i, j) = tasks[task];
         let blocks = |group: usize, size: usize, blocks: usize| group * size..((group + 1) * size).min(blocks);

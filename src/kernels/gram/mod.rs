@@ -7,7 +7,6 @@
 //! Errors are stated relative to `|z| |z'|`. They hold for norms from twice the type's smallest normal number on; below, a norm
 //! itself has fewer digits.
 
-mod cache;
 mod dense;
 mod owned;
 mod product;

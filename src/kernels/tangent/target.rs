@@ -4,11 +4,9 @@ use std::marker::PhantomData;
 
 use faer::MatMut;
 
+use crate::kernels::cache::streams;
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Lanes, Real};
-
-/// Bytes from which on an output is written past the caches: a few times what the cores keep to themselves.
-const STREAM_FROM: usize = 16 << 20;
 
 /// Lanes of the widest vector: 512 bits of `f32`.
 const MOST_LANES: usize = 16;
@@ -37,7 +35,7 @@ impl<'a, T: Real> Target<'a, T> {
         let (rows, columns) = (out.nrows(), out.ncols());
         let (row_stride, column_stride) = (out.row_stride(), out.col_stride());
         let by_columns = row_stride == 1 && column_stride != 1;
-        let streams = rows.saturating_mul(columns).saturating_mul(size_of::<T>()) >= STREAM_FROM;
+        let streams = streams::<T>(rows, columns);
         let start = out.as_ptr_mut();
         let target = if by_columns {
             Self {

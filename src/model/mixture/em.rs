@@ -18,6 +18,7 @@ use crate::kernels::share::for_each_item;
 use crate::model::layout::DataSource;
 use crate::random::{CHUNK, Purpose, chunk_streams, stream};
 use crate::simd::Level;
+use crate::simd::foreign;
 use crate::{Error, Result};
 
 /// Smallest variance along an axis, in units of normal scores: below the noise of the first diffusion time (3.4e-4), so that
@@ -342,7 +343,7 @@ impl Moments {
                 let (row, share) = part[i];
                 f64::from(share).sqrt() * (value(row, j) - mean[j])
             });
-            matmul(scatter.as_mut(), Accum::Add, rows.transpose(), rows.as_ref(), 1.0, Par::Seq);
+            foreign(Par::Seq, || matmul(scatter.as_mut(), Accum::Add, rows.transpose(), rows.as_ref(), 1.0, Par::Seq));
         }
         Self { weight, mean, scatter }
     }
