@@ -9,7 +9,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use gemm::{Parallelism, gemm};
 use ntk_score::kernels::Panels;
-use ntk_score::kernels::descent::{self, Layers, Optimizer, Rule, Workspace, forward_with, gradient_with, update_with};
+use ntk_score::kernels::descent::{
+    self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
+};
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::Level;
 
@@ -46,9 +48,9 @@ impl Problem {
 
 /// The gradient in plain loops.
 fn naive(p: &Problem) -> Mat<f64> {
-    let (outputs, patterns) = descent::reference::forward(p.w.as_ref(), p.a.as_ref(), p.z.as_ref());
+    let (outputs, patterns) = reference::descent::forward(p.w.as_ref(), p.a.as_ref(), p.z.as_ref());
     let e = Mat::from_fn(p.y.nrows(), p.y.ncols(), |j, i| (outputs[(j, i)] - f64::from(p.y[(j, i)])) as f32);
-    descent::reference::gradient(e.as_ref(), &patterns, p.a.as_ref(), p.z.as_ref())
+    reference::descent::gradient(e.as_ref(), &patterns, p.a.as_ref(), p.z.as_ref())
 }
 
 /// Whose matrix products.
@@ -181,14 +183,22 @@ impl Fused {
         self.forward();
         let Self { level, z, w, a, outputs, patterns, workspaces, .. } = self;
         let mut gradient = Panels::zeros(w.rows(), w.columns());
-        gradient_with(*level, &mut gradient, outputs, patterns, a, z, workspaces).unwrap();
+        gradient_with(*level, &mut gradient, BackwardInputs { e: outputs, patterns, a, z }, workspaces).unwrap();
         gradient
     }
 
     fn step(&mut self) {
         self.forward();
         let Self { level, z, w, a, outputs, patterns, optimizer, workspaces, .. } = self;
-        update_with(*level, w, optimizer, (RATE, 0.0), outputs, patterns, a, z, workspaces).unwrap();
+        update_with(
+            *level,
+            w,
+            optimizer,
+            Step { rate: RATE, decay: 0.0 },
+            BackwardInputs { e: outputs, patterns, a, z },
+            workspaces,
+        )
+        .unwrap();
     }
 }
 

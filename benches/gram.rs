@@ -6,7 +6,8 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
-use ntk_score::kernels::gram::{KernelProduct, ProductWorkspace, cross_gram_with, gram_with, reference};
+use ntk_score::internals::reference::gram as reference;
+use ntk_score::kernels::gram::{KernelProduct, ProductWorkspace, cross_gram_with, gram_with};
 use ntk_score::simd::{Kernel, Lanes, Level, Real, weighted_angles};
 
 fn values<T: Real>(rows: usize, columns: usize, seed: u64) -> Mat<T> {

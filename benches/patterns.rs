@@ -35,7 +35,7 @@ fn packing(criterion: &mut Criterion) {
     let (n, inputs, m) = (1024, 25, 1024);
     let (w, z) = (values(m, inputs, 1), values(n, inputs, 2));
     let none = Mat::<f32>::zeros(m, 0);
-    let naive = || descent::reference::forward(w.as_ref(), none.as_ref(), z.as_ref()).1;
+    let naive = || reference::descent::forward(w.as_ref(), none.as_ref(), z.as_ref()).1;
     let expected = naive();
     // A sum rounded otherwise may fall on the other side of zero.
     let check = |name: &str, found: &ActivationPatterns| {

@@ -6,10 +6,11 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
+use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{
-    Features, ProductWorkspace, Workspace, product_with, reference, symmetric_block_with, symmetric_full_with,
+    Features, ProductWorkspace, TangentKernel, Workspace, product_with, symmetric_block_with, symmetric_full_with,
 };
 use ntk_score::simd::{Level, Popcount};
 
@@ -185,7 +186,15 @@ fn products(criterion: &mut Criterion) {
     for level in Level::available() {
         let mut fused = |out: &mut Panels<f32>| {
             let (a, samples) = (&p.a_panels, p.features());
-            product_with(level, out, &v_panels, a, samples, samples, &mut workspace, Par::Seq).unwrap();
+            product_with(
+                level,
+                out,
+                &v_panels,
+                TangentKernel { a, rows: samples, columns: samples },
+                &mut workspace,
+                Par::Seq,
+            )
+            .unwrap();
         };
         fused(&mut fused_out);
         let expected = Mat::from_fn(n, d, |j, i| f64::from(out[(j, i)]));

@@ -9,6 +9,8 @@ pub mod evaluate;
 #[cfg(feature = "cli")]
 pub mod files;
 pub mod fit;
+#[doc(hidden)]
+pub mod internals;
 pub mod kernels;
 pub mod memory;
 pub mod model;

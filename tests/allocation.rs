@@ -4,7 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ntk_score::kernels::Panels;
-use ntk_score::kernels::descent::{Layers, Optimizer, Rule, Workspace, forward_into, gradient_into, update};
+use ntk_score::kernels::descent::{
+    BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_into, gradient_into, update,
+};
 use ntk_score::kernels::patterns::ActivationPatterns;
 
 /// The system's allocator, counting.
@@ -55,9 +57,17 @@ fn allocations_of_steps(threads: usize, rule: Rule) -> usize {
         let mut step = || {
             let layers = Layers { w: &w, a: &a };
             forward_into(&mut outputs, Some(&mut patterns), layers, &z, &mut workspaces).unwrap();
-            gradient_into(&mut gradient, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+            gradient_into(&mut gradient, BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z }, &mut workspaces)
+                .unwrap();
             forward_into(&mut outputs, None, Layers { w: &w, a: &a }, &z, &mut workspaces).unwrap();
-            update(&mut w, &mut optimizer, (1e-3, 0.9), &e, &patterns, &a, &z, &mut workspaces).unwrap();
+            update(
+                &mut w,
+                &mut optimizer,
+                Step { rate: 1e-3, decay: 0.9 },
+                BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+                &mut workspaces,
+            )
+            .unwrap();
         };
         let mut round = || {
             let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use faer::Mat;
 use ntk_score::files::matrix;
-use ntk_score::kernels::gram::reference;
+use ntk_score::internals::reference::gram as reference;
 
 fn kernel(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ntk-score"));

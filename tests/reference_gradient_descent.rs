@@ -3,7 +3,9 @@
 
 use faer::{Mat, Side};
 use ntk_score::kernels::Panels;
-use ntk_score::kernels::descent::{self, Layers, Optimizer, Rule, Workspace, forward_with, gradient_with, update_with};
+use ntk_score::kernels::descent::{
+    self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
+};
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::{Level, Real};
 use serde_json::Value;
@@ -78,7 +80,15 @@ impl<T: Real> Training<T> {
     fn step(&mut self, eta: f64) {
         let e = self.errors();
         let Self { level, w, a, z, patterns, optimizer, workspaces, .. } = self;
-        update_with(*level, w, optimizer, (eta, 0.0), &e, patterns, a, z, workspaces).unwrap();
+        update_with(
+            *level,
+            w,
+            optimizer,
+            Step { rate: eta, decay: 0.0 },
+            BackwardInputs { e: &e, patterns, a, z },
+            workspaces,
+        )
+        .unwrap();
     }
 }
 
@@ -138,9 +148,9 @@ fn descended(data: [&Mat<f64>; 4], eta: f64, steps: usize) -> Mat<f64> {
     let [w, a, z, y] = data;
     let mut w = w.clone();
     for _ in 0..steps {
-        let (outputs, patterns) = descent::reference::forward(w.as_ref(), a.as_ref(), z.as_ref());
+        let (outputs, patterns) = reference::descent::forward(w.as_ref(), a.as_ref(), z.as_ref());
         let e = &outputs - y;
-        w -= eta * descent::reference::gradient(e.as_ref(), &patterns, a.as_ref(), z.as_ref());
+        w -= eta * reference::descent::gradient(e.as_ref(), &patterns, a.as_ref(), z.as_ref());
     }
     w
 }
@@ -189,7 +199,7 @@ fn gradient_is_the_difference_quotient_away_from_kinks() {
     let e = training.errors();
     let mut gradient = Panels::zeros(m, inputs);
     let Training { level, a, z, workspaces, .. } = &mut training;
-    gradient_with(*level, &mut gradient, &e, &start, a, z, workspaces).unwrap();
+    gradient_with(*level, &mut gradient, BackwardInputs { e: &e, patterns: &start, a, z }, workspaces).unwrap();
     let (h, mut compared) = (1e-5, 0);
     for r in 0..m {
         for k in 0..inputs {
@@ -215,11 +225,11 @@ fn gradient_is_the_difference_quotient_away_from_kinks() {
 /// The largest eigenvalue of the tangent kernel at the start, from the gradients of the single outputs.
 fn largest_eigenvalue(w: &Mat<f64>, a: &Mat<f64>, z: &Mat<f64>) -> f64 {
     let (n, d) = (z.nrows(), a.ncols());
-    let (_, patterns) = descent::reference::forward(w.as_ref(), a.as_ref(), z.as_ref());
+    let (_, patterns) = reference::descent::forward(w.as_ref(), a.as_ref(), z.as_ref());
     let gradients: Vec<Mat<f64>> = (0..n * d)
         .map(|which| {
             let e = Mat::from_fn(n, d, |j, i| f64::from(u8::from(which == i * n + j)));
-            descent::reference::gradient(e.as_ref(), &patterns, a.as_ref(), z.as_ref())
+            reference::descent::gradient(e.as_ref(), &patterns, a.as_ref(), z.as_ref())
         })
         .collect();
     let inner = |a: &Mat<f64>, b: &Mat<f64>| -> f64 {

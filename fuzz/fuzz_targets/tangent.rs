@@ -7,8 +7,9 @@ use faer::{Mat, Par};
 use libfuzzer_sys::fuzz_target;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
-use ntk_score::kernels::tangent::{
-    Features, ProductWorkspace, Workspace, block_with, blocks_with, drift_with, full_with, product_with, reference,
+use ntk_score::internals::reference::tangent as reference;
+use ntk_score::kernels::tangent::{TangentKernel, 
+    Features, ProductWorkspace, Workspace, block_with, blocks_with, drift_with, full_with, product_with,
     symmetric_block_with, symmetric_blocks_with, symmetric_full_with,
 };
 use ntk_score::simd::{Level, Popcount, Real};
@@ -72,7 +73,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     let mut workspace = Workspace::new();
 
     let mut out = Mat::<T>::zeros(n1, n2);
-    block_with(count, out.as_mut(), outputs, a_panels, rows, columns, &mut workspace, par).unwrap();
+    block_with(count, out.as_mut(), outputs, TangentKernel { a: a_panels, rows, columns }, &mut workspace, par).unwrap();
     compare("block", &out, &reference::block(a.as_ref(), outputs, sides.0, sides.1), epsilon);
     let mut square = Mat::<T>::zeros(n1, n1);
     symmetric_block_with(count, square.as_mut(), outputs, a_panels, rows, &mut workspace, par).unwrap();
@@ -81,7 +82,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     // Several at once: the transposed pair, and one that occurs again.
     let (mut again, mut turned) = (Mat::<T>::zeros(n1, n2), Mat::<T>::zeros(n1, n2));
     let mut blocks = [(outputs, again.as_mut()), ((outputs.1, outputs.0), turned.as_mut())];
-    blocks_with(count, &mut blocks, a_panels, rows, columns, &mut workspace, par).unwrap();
+    blocks_with(count, &mut blocks, TangentKernel { a: a_panels, rows, columns }, &mut workspace, par).unwrap();
     assert!(again == out && turned == out, "chosen blocks differ from the block alone");
     let mut again = Mat::<T>::zeros(n1, n1);
     symmetric_blocks_with(count, &mut [(outputs, again.as_mut())], a_panels, rows, &mut workspace, par).unwrap();
@@ -91,7 +92,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     if d * n1.max(n2) <= MOST_ENTRIES {
         let whole = reference::full(a.as_ref(), sides.0, sides.1);
         let mut out = Mat::<T>::zeros(d * n1, d * n2);
-        full_with(count, out.as_mut(), a_panels, rows, columns, &mut workspace, par).unwrap();
+        full_with(count, out.as_mut(), TangentKernel { a: a_panels, rows, columns }, &mut workspace, par).unwrap();
         compare("whole kernel", &out, &whole, epsilon);
         let mut out = Mat::<T>::zeros(d * n1, d * n1);
         symmetric_full_with(count, out.as_mut(), a_panels, rows, &mut workspace, par).unwrap();
@@ -99,7 +100,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
 
         let mut out = Panels::<T>::zeros(n1, d);
         let mut buffers = ProductWorkspace::new();
-        product_with(*level, &mut out, v_panels, a_panels, rows, columns, &mut buffers, par).unwrap();
+        product_with(*level, &mut out, v_panels, TangentKernel { a: a_panels, rows, columns }, &mut buffers, par).unwrap();
         for j in 0..n1 {
             for i in 0..d {
                 let terms = |k: usize, l: usize| whole[(i * n1 + j, k * n2 + l)] * v[(l, k)].to_f64();

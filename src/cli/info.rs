@@ -3,6 +3,7 @@
 use std::fs;
 
 use clap::Args;
+use ntk_score::internals::cache_bytes;
 use ntk_score::memory;
 use ntk_score::simd::Level;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ pub fn run(args: InfoArgs) -> Outcome {
         None => "the highest that this processor has".into(),
     };
     let available: Vec<&str> = Level::available().iter().map(|level| level.name()).collect();
-    let [l1d, l2, l3] = [("1", "Data"), ("2", "Unified"), ("3", "Unified")].map(|(level, kind)| cache(level, kind));
+    let [l1d, l2, l3] = cache_bytes();
     let facts = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
@@ -90,26 +91,6 @@ fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-/// Bytes of the first processor's cache of one level and kind.
-fn cache(level: &str, kind: &str) -> Option<u64> {
-    (0..8).find_map(|index| {
-        let read = |name: &str| {
-            let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/{name}");
-            fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
-        };
-        if read("level")? != level || read("type")? != kind {
-            return None;
-        }
-        let size = read("size")?;
-        let (number, factor) = match size.strip_suffix(['K', 'M']) {
-            Some(number) if size.ends_with('M') => (number, 1 << 20),
-            Some(number) => (number, 1 << 10),
-            None => (size.as_str(), 1),
-        };
-        number.parse::<u64>().ok().map(|number| number * factor)
-    })
 }
 
 /// The system's policy for transparent huge pages: "always", "madvise" or "never".

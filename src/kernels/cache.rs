@@ -31,7 +31,7 @@ const USUAL: usize = 16 << 20;
 
 /// Bytes of one core's caches; 0 where there is none or the processor does not tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Caches {
+pub(crate) struct Caches {
     /// Data cache of the first level.
     pub first: usize,
     /// The second level.

@@ -4,7 +4,7 @@
 //! over `k` never crosses lanes. So the order of additions depends on neither the vector width nor the thread count.
 
 use super::PANEL;
-use crate::simd::{Lanes, Real};
+use crate::simd::{Lanes, Scalar};
 
 /// The broadcast operand of a tile.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ pub(super) struct Broadcast<T> {
 /// - `b.start + r * b.row + k * b.step` is readable for `r < R`, `k < steps`.
 /// - `x + k * PANEL` is readable for `V` vectors, for `k < steps`.
 #[inline(always)]
-pub(super) unsafe fn accumulate<T: Real, S: Lanes, const R: usize, const V: usize>(
+pub(super) unsafe fn accumulate<T: Scalar, S: Lanes, const R: usize, const V: usize>(
     s: S,
     steps: usize,
     b: Broadcast<T>,

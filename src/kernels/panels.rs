@@ -7,7 +7,7 @@
 
 use faer::{MatMut, MatRef};
 
-use crate::simd::Real;
+use crate::simd::Scalar;
 use crate::{Error, Result};
 
 /// Rows in one block of [`Panels`].
@@ -26,10 +26,13 @@ pub struct Panels<T> {
     data: Vec<Lane64<T>>,
 }
 
-impl<T: Real> Panels<T> {
+impl<T: Scalar> Panels<T> {
     /// A matrix of zeros.
+    ///
+    /// # Panics
+    /// If it has more entries than can be counted, or there is no memory for them.
     pub fn zeros(rows: usize, columns: usize) -> Self {
-        let lanes = rows.div_ceil(PANEL) * columns;
+        let lanes = entries(rows.div_ceil(PANEL), columns);
         Self { rows, columns, data: vec![Lane64([T::ZERO; PANEL]); lanes] }
     }
 
@@ -56,7 +59,7 @@ impl<T: Real> Panels<T> {
         self.rows = rows;
         self.columns = columns;
         self.data.clear();
-        self.data.resize(rows.div_ceil(PANEL) * columns, Lane64([T::ZERO; PANEL]));
+        self.data.resize(entries(rows.div_ceil(PANEL), columns), Lane64([T::ZERO; PANEL]));
     }
 
     /// Number of rows, without padding.
@@ -80,23 +83,30 @@ impl<T: Real> Panels<T> {
     }
 
     /// Block `block`: its columns, each 64 rows.
-    pub fn block(&self, block: usize) -> &[Lane64<T>] {
+    pub(crate) fn block(&self, block: usize) -> &[Lane64<T>] {
         &self.data[block * self.columns..(block + 1) * self.columns]
     }
 
-    /// Block `block`: its columns, each 64 rows. Padding rows must stay zero.
-    pub fn block_mut(&mut self, block: usize) -> &mut [Lane64<T>] {
-        &mut self.data[block * self.columns..(block + 1) * self.columns]
-    }
-
     /// All blocks, one after the other.
-    pub fn lanes(&self) -> &[Lane64<T>] {
+    pub(crate) fn lanes(&self) -> &[Lane64<T>] {
         &self.data
     }
 
     /// All blocks, one after the other. Padding rows must stay zero.
-    pub fn lanes_mut(&mut self) -> &mut [Lane64<T>] {
+    pub(crate) fn lanes_mut(&mut self) -> &mut [Lane64<T>] {
         &mut self.data
+    }
+
+    /// All values in the order of memory, padding rows with them: entry (i, k) is value `(i / 64 * columns + k) * 64 + i % 64`.
+    pub fn values(&self) -> &[T] {
+        // SAFETY: a column of a block is 64 values and nothing else.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), self.data.len() * PANEL) }
+    }
+
+    /// All values in the order of memory, see [`Panels::values`]. Padding rows must stay zero.
+    pub fn values_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_mut_ptr().cast(), self.data.len() * PANEL) }
     }
 
     /// The entry at `row`, `column`.
@@ -142,9 +152,17 @@ impl<T: Real> Panels<T> {
     ///
     /// # Errors
     /// [`Error::Shape`], naming the matrix `what`, if it is not `rows` x `columns`.
-    pub fn expect_shape(&self, what: &'static str, rows: usize, columns: usize) -> Result<()> {
+    pub(crate) fn expect_shape(&self, what: &'static str, rows: usize, columns: usize) -> Result<()> {
         check_shape(what, self.rows, self.columns, rows, columns)
     }
+}
+
+/// The product of two sizes.
+///
+/// # Panics
+/// If it is beyond what can be counted.
+pub(crate) fn entries(rows: usize, columns: usize) -> usize {
+    rows.checked_mul(columns).expect("a matrix with more entries than can be counted")
 }
 
 pub(crate) fn check_shape(

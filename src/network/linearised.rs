@@ -8,7 +8,7 @@ use faer::Par;
 
 use crate::kernels::descent::{Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
-use crate::kernels::tangent::{Features, ProductWorkspace, product_into};
+use crate::kernels::tangent::{Features, ProductWorkspace, TangentKernel, product_into};
 use crate::kernels::{Panels, workers};
 use crate::network::Network;
 use crate::simd::Real;
@@ -78,7 +78,13 @@ impl<'a, T: Real> LinearisedNetwork<'a, T> {
             }
             let seen = Features { patterns: &self.patterns, z: self.samples };
             let (out, a) = (&mut self.outputs, self.network.a());
-            product_into(out, &self.coefficients, a, seen, seen, &mut self.workspace, self.par)?;
+            product_into(
+                out,
+                &self.coefficients,
+                TangentKernel { a, rows: seen, columns: seen },
+                &mut self.workspace,
+                self.par,
+            )?;
             add(out, &self.start);
             self.iterations += 1;
             if !self.residual().is_finite() {
@@ -114,7 +120,7 @@ impl<'a, T: Real> LinearisedNetwork<'a, T> {
         let rows = Features { patterns: &patterns, z };
         let columns = Features { patterns: &self.patterns, z: self.samples };
         let (gamma, a) = (&self.coefficients, self.network.a());
-        product_into(&mut out, gamma, a, rows, columns, &mut self.workspace, self.par)?;
+        product_into(&mut out, gamma, TangentKernel { a, rows, columns }, &mut self.workspace, self.par)?;
         add(&mut out, &start);
         Ok(out)
     }

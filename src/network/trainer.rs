@@ -2,7 +2,7 @@
 
 use super::Network;
 use crate::kernels::Panels;
-use crate::kernels::descent::{self, Optimizer, Rule, Workspace};
+use crate::kernels::descent::{self, BackwardInputs, Optimizer, Rule, Step, Workspace};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::simd::Real;
 use crate::{Error, Result};
@@ -82,9 +82,14 @@ impl<T: Real> Trainer<T> {
             },
         );
         let Network { w, a } = &mut self.network;
-        let numbers = (rate, decay);
         let (optimizer, workspaces) = (&mut self.optimizer, &mut self.workspaces);
-        descent::update(w, optimizer, numbers, &self.errors, &self.patterns, a, z, workspaces)?;
+        descent::update(
+            w,
+            optimizer,
+            Step { rate, decay },
+            BackwardInputs { e: &self.errors, patterns: &self.patterns, a, z },
+            workspaces,
+        )?;
         self.rises += usize::from(loss > self.last_loss);
         self.last_loss = loss;
         self.steps += 1;

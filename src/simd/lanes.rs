@@ -3,7 +3,7 @@
 //!
 //! Every operation has a portable default, so that a level without a better instruction is correct before it is fast.
 
-use super::transpose_bits_64;
+use super::bits::transpose_bits_64;
 
 /// A SIMD level: pulp's operations plus those of this crate.
 pub trait Lanes: pulp::Simd {

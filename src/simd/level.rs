@@ -97,7 +97,7 @@ impl Level {
     /// If the level is not available; levels that come from [`Level::from_str`], [`Level::available`], [`Level::detect`]
     /// and [`Level::current`] are.
     #[inline]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         {
             match self {

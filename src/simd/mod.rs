@@ -1,22 +1,23 @@
 //! SIMD levels and the lane operations the kernels are written in.
 //!
-//! Lowest floor of the crate: it knows vectors and bits, no matrices. A kernel is a type implementing [`Kernel`], written once
-//! against [`Lanes`] (what a level can do) and [`Real`] (f32 or f64), and run at a level with [`Level::run`].
+//! Lowest layer of the crate: it knows vectors and bits, no matrices and no formulas. A kernel is a type implementing [`Kernel`],
+//! written once against [`Lanes`] (what a level can do) and [`Scalar`] (f32 or f64), and run at a level with [`Level::run`].
 
-mod arccos;
 mod bits;
 mod foreign;
 mod lanes;
 mod level;
-pub mod peaks;
 mod popcount;
-mod real;
+mod scalar;
 mod transpose;
 
-pub use arccos::{ArcSine, Quotient, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
-pub use bits::transpose_bits_64;
+pub use level::Level;
+pub use popcount::Popcount;
+// Where it was before; the kernels' own place is `kernels::Real`.
+pub use crate::kernels::Real;
+
 pub(crate) use foreign::foreign;
-pub use lanes::Lanes;
-pub use level::{Kernel, Level};
-pub use popcount::{BitWord, CountBits, CountKernel, Counts, Popcount};
-pub use real::Real;
+pub(crate) use lanes::Lanes;
+pub(crate) use level::Kernel;
+pub(crate) use popcount::{BitWord, CountBits, CountKernel, Counts};
+pub(crate) use scalar::Scalar;

@@ -153,11 +153,11 @@ pub(super) mod x86 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kernel, Lanes, Level, Real};
+    use super::super::{Kernel, Lanes, Level, Scalar};
 
     struct Transpose<T>(std::marker::PhantomData<T>);
 
-    impl<T: Real> Kernel for Transpose<T> {
+    impl<T: Scalar> Kernel for Transpose<T> {
         type Output = ();
 
         #[inline(always)]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use faer::Mat;
 use ntk_score::Result;
+use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
-use ntk_score::kernels::descent::{self, Layers, Optimizer, Rule, Workspace};
+use ntk_score::kernels::descent::{self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace};
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::{Level, Real};
 
@@ -69,10 +70,15 @@ pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'stati
     descent::forward_with(level, &mut outputs, Some(&mut patterns), layers, &z_panels, &mut workspaces)?;
     let rows = checked_rows(n);
     let z_part = Mat::from_fn(rows.len(), inputs, |i, k| z[(rows[i], k)]);
-    let (expected, _) = descent::reference::forward(w.as_ref(), a.as_ref(), z_part.as_ref());
+    let (expected, _) = reference::descent::forward(w.as_ref(), a.as_ref(), z_part.as_ref());
     let forward_error = error(&expected, |i, k| outputs.get(rows[i], k).to_f64());
     subtract(&mut outputs, &y);
-    descent::gradient_with(level, &mut gradient, &outputs, &patterns, &a_panels, &z_panels, &mut workspaces)?;
+    descent::gradient_with(
+        level,
+        &mut gradient,
+        BackwardInputs { e: &outputs, patterns: &patterns, a: &a_panels, z: &z_panels },
+        &mut workspaces,
+    )?;
     let gradient_error = gradient_error(&gradient, &outputs.to_matrix(), &patterns, &a, &z);
 
     // Forward products with W and A, backward ones with A and Z; what an update touches is read and written.
@@ -93,9 +99,16 @@ pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'stati
             Part::Step => {
                 descent::forward_with(level, &mut outputs, Some(&mut patterns), layers, &z_panels, &mut workspaces)?;
                 subtract(&mut outputs, &y);
-                let numbers = (1e-6, 0.999);
+                let step = Step { rate: 1e-6, decay: 0.999 };
                 let (e, a, z) = (&outputs, &a_panels, &z_panels);
-                descent::update_with(level, &mut w_panels, &mut optimizer, numbers, e, &patterns, a, z, &mut workspaces)
+                descent::update_with(
+                    level,
+                    &mut w_panels,
+                    &mut optimizer,
+                    step,
+                    BackwardInputs { e, patterns: &patterns, a, z },
+                    &mut workspaces,
+                )
             }
             Part::Forward => {
                 descent::forward_with(level, &mut outputs, Some(&mut patterns), layers, &z_panels, &mut workspaces)
@@ -103,7 +116,12 @@ pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'stati
             Part::Predict => descent::forward_with(level, &mut outputs, None, layers, &z_panels, &mut workspaces),
             _ => {
                 let (e, a, z) = (&y, &a_panels, &z_panels);
-                descent::gradient_with(level, &mut gradient, e, &patterns, a, z, &mut workspaces)
+                descent::gradient_with(
+                    level,
+                    &mut gradient,
+                    BackwardInputs { e, patterns: &patterns, a, z },
+                    &mut workspaces,
+                )
             }
         }
     };
@@ -114,10 +132,8 @@ pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'stati
 
 /// `outputs -= labels`, the error of the least-squares loss.
 fn subtract<T: Real>(outputs: &mut Panels<T>, labels: &Panels<T>) {
-    for (u, y) in outputs.lanes_mut().iter_mut().zip(labels.lanes()) {
-        for (u, &y) in u.0.iter_mut().zip(&y.0) {
-            *u -= y;
-        }
+    for (u, &y) in outputs.values_mut().iter_mut().zip(labels.values()) {
+        *u -= y;
     }
 }
 
@@ -137,7 +153,7 @@ fn gradient_error<T: Real>(
             bits.words_mut()[j] |= u64::from(patterns.is_active(j, neuron)) << r;
         }
     }
-    let expected = descent::reference::gradient(e.as_ref(), &bits, part.as_ref(), z.as_ref());
+    let expected = reference::descent::gradient(e.as_ref(), &bits, part.as_ref(), z.as_ref());
     // The reference scales by the number of neurons it was given.
     let scale = (a.nrows() as f64 / neurons.len() as f64).sqrt();
     error(&expected, |r, k| gradient.get(neurons[r], k).to_f64() * scale)

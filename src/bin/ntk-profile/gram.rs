@@ -6,9 +6,9 @@
 use clap::ValueEnum;
 use faer::{Mat, MatRef, Par};
 use ntk_score::Result;
+use ntk_score::internals::reference::gram as reference;
 use ntk_score::kernels::gram::{
-    GramMatrix, KernelProduct, ProductWorkspace, cross_gram_with, gram, gram_lower_with, gram_with, reference,
-    row_norms_into,
+    GramMatrix, KernelProduct, ProductWorkspace, cross_gram_with, gram, gram_lower_with, gram_with, row_norms_into,
 };
 use ntk_score::simd::{Level, Real};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ntk_score::Result;
-use ntk_score::simd::peaks::{self, Bandwidth};
+use ntk_score::internals::peaks::{self, Bandwidth};
 use ntk_score::simd::{Level, Popcount, Real};
 
 /// The least times of some repeats.

@@ -2,9 +2,10 @@
 
 use faer::{Mat, Par};
 use ntk_score::Result;
+use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
-use ntk_score::kernels::tangent::{self, Features, ProductWorkspace, Workspace, reference};
+use ntk_score::kernels::tangent::{self, Features, ProductWorkspace, TangentKernel, Workspace};
 use ntk_score::simd::{Level, Popcount, Real};
 
 use crate::work::{Beside, Limit, Work, checked_rows, error, normal, par, signs};
@@ -157,7 +158,14 @@ impl<T: Real> Problem<T> {
         let (mut out, mut workspace) = (Panels::zeros(n, d), ProductWorkspace::new());
         let run = move |problem: &Self, out: &mut Panels<T>, workspace: &mut ProductWorkspace<T>| {
             let (a, samples) = (&problem.a_panels, problem.features());
-            tangent::product_with(level, out, &v_panels, a, samples, samples, workspace, problem.par)
+            tangent::product_with(
+                level,
+                out,
+                &v_panels,
+                TangentKernel { a, rows: samples, columns: samples },
+                workspace,
+                problem.par,
+            )
         };
         run(&self, &mut out, &mut workspace)?;
         let rows: Vec<usize> = checked_rows(n).into_iter().take(CHECKED - 1).chain([n - 1]).collect();

@@ -2,48 +2,24 @@
 
 use std::ops::Range;
 
-use super::optimizer::{Numbers, Optimizer, check_rate};
-use super::tile::{MOST_BLOCKS, Part, RowTile, blocks_per_task, cover};
-use super::{Workspace, check_buffers, scale};
+use super::optimizer::{Optimizer, StateBlocks, Update, check_step};
+use super::{BackwardInputs, Step, Workspace, check_buffers};
 use crate::Result;
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::panels::check_shape;
-use crate::kernels::patterns::ActivationPatterns;
+use crate::kernels::row_tile::{MOST_BLOCKS, Part, RowTile, blocks_per_task, cover, inverse_root, with_constant};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::simd::{Kernel, Lanes, Level, Scalar};
 
-/// [`gradient_with`] at the current level.
-///
-/// # Errors
-/// As for [`gradient_with`].
-pub fn gradient_into<T: Real>(
-    gradient: &mut Panels<T>,
-    e: &Panels<T>,
-    patterns: &ActivationPatterns,
-    a: &Panels<T>,
-    z: &Panels<T>,
-    workspaces: &mut [Workspace<T>],
-) -> Result<()> {
-    gradient_with(Level::current(), gradient, e, patterns, a, z, workspaces)
-}
-
-/// Gradient G (m x D) of a loss by the weights, given its derivative E (N x d) by the outputs:
-/// `G = 1/sqrt(m) ((E A^T) o M)^T Z` with the activation patterns M of the forward pass.
-///
-/// Padding rows of `e` must be zero, as [`Panels`] asks. Runs on as many workers as there are workspaces.
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if the workspaces do not.
-pub fn gradient_with<T: Real>(
+/// See [`super::gradient_with`].
+pub(in crate::kernels) fn gradient<T: Scalar>(
     level: Level,
     gradient: &mut Panels<T>,
-    e: &Panels<T>,
-    patterns: &ActivationPatterns,
-    a: &Panels<T>,
-    z: &Panels<T>,
+    inputs: BackwardInputs<'_, T>,
     workspaces: &mut [Workspace<T>],
 ) -> Result<()> {
-    let pass = Pass::new(e, patterns, a, z, workspaces)?;
+    check(inputs, workspaces)?;
+    let BackwardInputs { a, z, .. } = inputs;
     gradient.expect_shape("the gradient", a.rows(), z.columns())?;
     let columns = z.columns();
     let (blocks, group) = (a.blocks(), blocks_per_task::<T>(a.blocks(), columns + a.columns(), workspaces.len()));
@@ -52,128 +28,90 @@ pub fn gradient_with<T: Real>(
         let blocks = task * group..(task * group + group).min(blocks);
         // SAFETY: each task takes the gradient of its own blocks of neurons.
         let gradient = unsafe { out.piece(blocks.start * columns, blocks.len() * columns) };
-        level.run(Blocks { pass, blocks, gradient, chunk: &mut workspace.chunk, update: None });
+        level.run(BackwardBlocks { inputs, blocks, gradient, chunk: &mut workspace.chunk, update: None });
     });
     Ok(())
 }
 
-/// [`update_with`] at the current level.
-///
-/// # Errors
-/// As for [`update_with`].
-#[allow(clippy::too_many_arguments)] // the arguments of the formula
-pub fn update<T: Real>(
-    w: &mut Panels<T>,
-    optimizer: &mut Optimizer<T>,
-    (rate, decay): (f64, f64),
-    e: &Panels<T>,
-    patterns: &ActivationPatterns,
-    a: &Panels<T>,
-    z: &Panels<T>,
-    workspaces: &mut [Workspace<T>],
-) -> Result<()> {
-    update_with(Level::current(), w, optimizer, (rate, decay), e, patterns, a, z, workspaces)
-}
-
-/// One update of the weights `w` (m x D) with the gradient of [`gradient_with`], never stored: step size `rate`, and `decay`
-/// the share of the old weight average that is kept (ignored without an average).
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if the workspaces, the rate or the
-/// decay do not.
-#[allow(clippy::too_many_arguments)] // the arguments of the formula
-pub fn update_with<T: Real>(
+/// See [`super::update_with`].
+pub(in crate::kernels) fn update_weights<T: Scalar>(
     level: Level,
     w: &mut Panels<T>,
     optimizer: &mut Optimizer<T>,
-    (rate, decay): (f64, f64),
-    e: &Panels<T>,
-    patterns: &ActivationPatterns,
-    a: &Panels<T>,
-    z: &Panels<T>,
+    step: Step,
+    inputs: BackwardInputs<'_, T>,
     workspaces: &mut [Workspace<T>],
 ) -> Result<()> {
-    let pass = Pass::new(e, patterns, a, z, workspaces)?;
+    check(inputs, workspaces)?;
+    let BackwardInputs { a, z, .. } = inputs;
     w.expect_shape("the weights", a.rows(), z.columns())?;
     optimizer.check(w)?;
-    check_rate(rate, decay)?;
+    check_step(step)?;
     let columns = z.columns();
-    let numbers = optimizer.begin(rate, decay);
+    let numbers = optimizer.begin(step);
     let state = optimizer.storage().map(|s| (s.len(), Disjoint::new(s)));
     let weights = Disjoint::new(w.lanes_mut());
-    let room = workspaces.iter().map(|w| w.sums.len()).min().unwrap_or(0) / columns.max(1);
-    let group = blocks_per_task::<T>(a.blocks(), columns + a.columns(), workspaces.len()).min(room.max(1));
+    let buffered = workspaces.iter().map(|w| w.sums.len()).min().unwrap_or(0) / columns.max(1);
+    let group = blocks_per_task::<T>(a.blocks(), columns + a.columns(), workspaces.len()).min(buffered.max(1));
     let blocks = a.blocks();
     for_each_task(blocks.div_ceil(group), workspaces, |workspace, task| {
         let blocks = task * group..(task * group + group).min(blocks);
         let (from, len) = (blocks.start * columns, blocks.len() * columns);
         // SAFETY: each task takes the weights and the state of its own blocks of neurons.
-        let (w, state) = unsafe {
+        let (w, [first, second, average]) = unsafe {
             let state = state.each_ref().map(|(all, s)| if *all == 0 { s.piece(0, 0) } else { s.piece(from, len) });
             (weights.piece(from, len), state)
         };
+        let update = Some(Update { numbers, w, state: StateBlocks { first, second, average } });
         let gradient = &mut workspace.sums[..len];
-        level.run(Blocks { pass, blocks, gradient, chunk: &mut workspace.chunk, update: Some((numbers, w, state)) });
+        level.run(BackwardBlocks { inputs, blocks, gradient, chunk: &mut workspace.chunk, update });
     });
     Ok(())
 }
 
-/// What every block of neurons reads.
-#[derive(Clone, Copy)]
-struct Pass<'a, T> {
-    e: &'a Panels<T>,
-    patterns: &'a ActivationPatterns,
-    a: &'a Panels<T>,
-    z: &'a Panels<T>,
-}
-
-impl<'a, T: Real> Pass<'a, T> {
-    fn new(
-        e: &'a Panels<T>,
-        patterns: &'a ActivationPatterns,
-        a: &'a Panels<T>,
-        z: &'a Panels<T>,
-        workspaces: &[Workspace<T>],
-    ) -> Result<Self> {
-        e.expect_shape("the errors", z.rows(), a.columns())?;
-        check_shape("the activation patterns", patterns.samples(), patterns.neurons(), z.rows(), a.rows())?;
-        check_buffers(workspaces, z.columns())?;
-        Ok(Self { e, patterns, a, z })
-    }
+fn check<T: Scalar>(inputs: BackwardInputs<'_, T>, workspaces: &[Workspace<T>]) -> Result<()> {
+    let BackwardInputs { e, patterns, a, z } = inputs;
+    e.expect_shape("the errors", z.rows(), a.columns())?;
+    check_shape("the activation patterns", patterns.samples(), patterns.neurons(), z.rows(), a.rows())?;
+    check_buffers(workspaces, z.columns())
 }
 
 /// The backward pass of some blocks of 64 neurons.
-struct Blocks<'a, T> {
-    pass: Pass<'a, T>,
+struct BackwardBlocks<'a, T> {
+    inputs: BackwardInputs<'a, T>,
     blocks: Range<usize>,
     gradient: &'a mut [Lane64<T>],
     chunk: &'a mut [Lane64<T>],
-    #[allow(clippy::type_complexity)] // weights and the three parts of the state
-    update: Option<(Numbers<T>, &'a mut [Lane64<T>], [&'a mut [Lane64<T>]; 3])>,
+    update: Option<Update<'a, T>>,
 }
 
-impl<T: Real> Kernel for Blocks<'_, T> {
+impl<T: Scalar> Kernel for BackwardBlocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         // As in the forward pass; with few inputs and outputs nothing goes through the buffer.
-        let few = if self.pass.z.columns() <= 4 { self.pass.a.columns() } else { 0 };
-        match (S::REGISTER_COUNT >= 32, few) {
-            (true, 1) => self.run_tiled::<S, 4, 4, 1>(s),
-            (true, 2) => self.run_tiled::<S, 4, 4, 2>(s),
-            (true, _) => self.run_tiled::<S, 4, 4, 0>(s),
-            (false, 1) => self.run_tiled::<S, 4, 2, 1>(s),
-            (false, 2) => self.run_tiled::<S, 4, 2, 2>(s),
-            (false, _) => self.run_tiled::<S, 6, 2, 0>(s),
+        let few = if self.inputs.z.columns() <= 4 { self.inputs.a.columns() } else { 0 };
+        if const { S::REGISTER_COUNT >= 32 } {
+            match few {
+                1 => self.run_tiled::<S, 4, 4, 1>(s),
+                2 => self.run_tiled::<S, 4, 4, 2>(s),
+                _ => self.run_tiled::<S, 4, 4, 0>(s),
+            }
+        } else {
+            match few {
+                1 => self.run_tiled::<S, 4, 2, 1>(s),
+                2 => self.run_tiled::<S, 4, 2, 2>(s),
+                _ => self.run_tiled::<S, 6, 2, 0>(s),
+            }
         }
     }
 }
 
-impl<T: Real> Blocks<'_, T> {
+impl<T: Scalar> BackwardBlocks<'_, T> {
     #[inline(always)]
     fn run_tiled<S: Lanes, const R: usize, const V: usize, const FEW: usize>(mut self, s: S) {
-        let Pass { e, patterns, a, z } = self.pass;
+        let BackwardInputs { e, patterns, a, z } = self.inputs;
         let (columns, words) = (z.columns(), patterns.words_per_row());
         let group = V * T::lanes::<S>();
         assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group));
@@ -183,7 +121,8 @@ impl<T: Real> Blocks<'_, T> {
         }
         // What an update will touch, to be fetched during the last samples.
         let mut ahead = [std::ptr::null::<T>(); 4];
-        if let Some((_, w, [first, second, average])) = &self.update {
+        if let Some(Update { w, state, .. }) = &self.update {
+            let StateBlocks { first, second, average } = state;
             ahead =
                 [&**w, first, second, average].map(|m| if m.is_empty() { std::ptr::null() } else { m.as_ptr().cast() });
         }
@@ -191,19 +130,11 @@ impl<T: Real> Blocks<'_, T> {
         for samples in 0..z.blocks() {
             let rows = z.rows_in(samples);
             let last = samples + 1 == z.blocks();
-            let part = Part { first: samples == 0, scale: if last { scale::<T>(a.rows()) } else { T::ONE } };
+            let part = Part { first: samples == 0, scale: if last { inverse_root(a.rows()) } else { T::ONE } };
             let chunk = &patterns.words()[samples * PANEL * words..][..rows * words];
-            match self.blocks.len() {
-                1 => words_of::<1>(&mut bits, chunk, words, self.blocks.start),
-                2 => words_of::<2>(&mut bits, chunk, words, self.blocks.start),
-                3 => words_of::<3>(&mut bits, chunk, words, self.blocks.start),
-                4 => words_of::<4>(&mut bits, chunk, words, self.blocks.start),
-                5 => words_of::<5>(&mut bits, chunk, words, self.blocks.start),
-                6 => words_of::<6>(&mut bits, chunk, words, self.blocks.start),
-                7 => words_of::<7>(&mut bits, chunk, words, self.blocks.start),
-                8 => words_of::<8>(&mut bits, chunk, words, self.blocks.start),
-                _ => unreachable!("a task has no more blocks"),
-            }
+            with_constant!(self.blocks.len(), [1, 2, 3, 4, 5, 6, 7, 8], B => {
+                words_of::<B>(&mut bits, chunk, words, self.blocks.start);
+            });
             for (n, block) in self.blocks.clone().enumerate() {
                 let signs = a.block(block);
                 let gradient = &mut self.gradient[n * columns..][..columns];
@@ -217,7 +148,7 @@ impl<T: Real> Blocks<'_, T> {
                     // room for 64 samples, Z and G have `columns` columns; lanes first_lane .. first_lane + group exist in
                     // each.
                     unsafe {
-                        if FEW > 0 {
+                        if const { FEW > 0 } {
                             let fold = Fold::<T, S, V, FEW> {
                                 s,
                                 rows,
@@ -254,17 +185,15 @@ impl<T: Real> Blocks<'_, T> {
                         cover::<R>(columns, gather);
                     }
                 }
-                if last && let Some((numbers, w, state)) = &mut self.update {
-                    let range = n * columns..(n + 1) * columns;
-                    let state = state.each_mut().map(|s| s.get_mut(range.clone()).unwrap_or_default());
-                    numbers.apply(s, &mut w[range.clone()], gradient, state);
+                if last && let Some(update) = &mut self.update {
+                    update.apply(s, n * columns..(n + 1) * columns, gradient);
                 }
             }
         }
         if z.blocks() == 0
-            && let Some((numbers, w, state)) = self.update
+            && let Some(mut update) = self.update
         {
-            numbers.apply(s, w, self.gradient, state);
+            update.apply(s, 0..self.gradient.len(), self.gradient);
         }
     }
 }
@@ -291,7 +220,7 @@ struct Spread<'a, T, S, const V: usize> {
     first_lane: usize,
 }
 
-impl<T: Real, S: Lanes, const V: usize> RowTile for Spread<'_, T, S, V> {
+impl<T: Scalar, S: Lanes, const V: usize> RowTile for Spread<'_, T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         let (s, lanes) = (self.s, T::lanes::<S>());
@@ -323,7 +252,7 @@ struct Gather<T, S, const V: usize> {
     ahead: [*const T; 4],
 }
 
-impl<T: Real, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
+impl<T: Scalar, S: Lanes, const V: usize> RowTile for Gather<T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         // SAFETY: rows first .. first + R are inputs, see the caller.
@@ -359,7 +288,7 @@ struct Fold<'a, T, S, const V: usize, const FEW: usize> {
     first_lane: usize,
 }
 
-impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
+impl<T: Scalar, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         let (s, lanes) = (self.s, T::lanes::<S>());

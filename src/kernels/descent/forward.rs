@@ -1,34 +1,18 @@
 //! Forward pass: outputs and activation bits of a batch.
 
-use super::tile::{MOST_BLOCKS, Part, RowTile, blocks_at_once, blocks_per_task, cover, write_words};
-use super::{Layers, Workspace, check_buffers, scale};
+use super::{Layers, Workspace, check_buffers};
 use crate::Result;
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::patterns::ActivationPatterns;
+use crate::kernels::row_tile::{
+    BlockPair, Collect, ForwardPass, RowTile, blocks_at_once, blocks_per_task, cover, for_each_block, part_of_neurons,
+    write_words,
+};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::simd::{Kernel, Lanes, Level, Scalar};
 
-/// [`forward_with`] at the current level.
-///
-/// # Errors
-/// As for [`forward_with`].
-pub fn forward_into<T: Real>(
-    outputs: &mut Panels<T>,
-    patterns: Option<&mut ActivationPatterns>,
-    layers: Layers<'_, T>,
-    z: &Panels<T>,
-    workspaces: &mut [Workspace<T>],
-) -> Result<()> {
-    forward_with(Level::current(), outputs, patterns, layers, z, workspaces)
-}
-
-/// Outputs U (N x d) of the network on the samples `z` (N x D), and the activation patterns (N x m bits) where asked for.
-///
-/// Runs on as many workers as there are workspaces; the result does not depend on how many.
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if the workspaces do not.
-pub fn forward_with<T: Real>(
+/// See [`super::forward_with`].
+pub(in crate::kernels) fn forward<T: Scalar>(
     level: Level,
     outputs: &mut Panels<T>,
     patterns: Option<&mut ActivationPatterns>,
@@ -61,13 +45,13 @@ pub fn forward_with<T: Real>(
             (out.piece(first * width, (end - first) * width), patterns)
         };
         let z = &z.lanes()[first * inputs..end * inputs];
-        level.run(Blocks { z, count: end - first, w, a, outputs, patterns, chunk: &mut workspace.chunk });
+        level.run(ForwardBlocks { z, count: end - first, w, a, outputs, patterns, chunk: &mut workspace.chunk });
     });
     Ok(())
 }
 
 /// The forward pass of some blocks of 64 samples.
-struct Blocks<'a, T> {
+struct ForwardBlocks<'a, T> {
     z: &'a [Lane64<T>],
     count: usize,
     w: &'a Panels<T>,
@@ -77,98 +61,79 @@ struct Blocks<'a, T> {
     chunk: &'a mut [Lane64<T>],
 }
 
-impl<T: Real> Kernel for Blocks<'_, T> {
+impl<T: Scalar> Kernel for ForwardBlocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         // 16 accumulators of 32 registers, or 12 of 16: enough to hide the latency of the multiply-adds. With one or two
         // outputs their sums take registers as well.
-        match (S::REGISTER_COUNT >= 32, self.a.columns()) {
-            (true, 1) => self.run_tiled::<S, 4, 4, 1>(s),
-            (true, 2) => self.run_tiled::<S, 4, 4, 2>(s),
-            (true, _) => self.run_tiled::<S, 4, 4, 0>(s),
-            (false, 1) => self.run_tiled::<S, 4, 2, 1>(s),
-            (false, 2) => self.run_tiled::<S, 4, 2, 2>(s),
-            (false, _) => self.run_tiled::<S, 6, 2, 0>(s),
+        if const { S::REGISTER_COUNT >= 32 } {
+            match self.a.columns() {
+                1 => self.run_tiled::<S, 4, 4, 1>(s),
+                2 => self.run_tiled::<S, 4, 4, 2>(s),
+                _ => self.run_tiled::<S, 4, 4, 0>(s),
+            }
+        } else {
+            match self.a.columns() {
+                1 => self.run_tiled::<S, 4, 2, 1>(s),
+                2 => self.run_tiled::<S, 4, 2, 2>(s),
+                _ => self.run_tiled::<S, 6, 2, 0>(s),
+            }
         }
     }
 }
 
-impl<T: Real> Blocks<'_, T> {
+impl<T: Scalar> ForwardBlocks<'_, T> {
     #[inline(always)]
-    fn run_tiled<S: Lanes, const R: usize, const V: usize, const FEW: usize>(mut self, s: S) {
+    fn run_tiled<S: Lanes, const R: usize, const V: usize, const FEW: usize>(self, s: S) {
         let (inputs, width, words) = (self.w.columns(), self.a.columns(), self.w.blocks());
-        let group = V * T::lanes::<S>();
-        assert!(self.chunk.len() == PANEL && PANEL.is_multiple_of(group));
+        assert!(self.chunk.len() == PANEL && self.a.blocks() == words);
         assert!(self.z.len() == self.count * inputs && self.outputs.len() == self.count * width);
         if words == 0 {
             self.outputs.fill(Lane64([T::ZERO; PANEL]));
         }
-        let (mut bits, line) = ([[0u64; PANEL]; MOST_BLOCKS], blocks_at_once::<T>(inputs));
-        for first in (0..words).step_by(line) {
-            let blocks = first..(first + line).min(words);
-            for sample in 0..self.count {
-                let z = &self.z[sample * inputs..][..inputs];
-                let outputs = &mut self.outputs[sample * width..][..width];
-                for block in blocks.clone() {
-                    let neurons = self.w.rows_in(block);
-                    let (w, a) = (self.w.block(block), self.a.block(block));
-                    let last = block + 1 == words;
-                    let part = Part { first: block == 0, scale: if last { scale::<T>(self.w.rows()) } else { T::ONE } };
-                    let bits = &mut bits[block - first];
-                    *bits = [0; PANEL];
-                    for first_lane in (0..PANEL).step_by(group) {
-                        // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has
-                        // room for 64 neurons, and A and U have `width` columns; lanes first_lane .. first_lane + group exist
-                        // in each.
-                        unsafe {
-                            let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
-                            if FEW > 0 {
-                                let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
-                                let fold = Fold::<T, S, V, FEW> {
-                                    s,
-                                    inputs,
-                                    w: w.as_ptr().cast(),
-                                    z: z.as_ptr().cast::<T>().add(first_lane),
-                                    a: a.as_ptr().cast(),
-                                    bits,
-                                    first_lane,
-                                    sums: &mut sums,
-                                };
-                                cover::<R>(neurons, fold);
-                                part.add(s, u, &sums);
-                                continue;
-                            }
-                            let activate = Activate::<T, S, V> {
-                                s,
-                                inputs,
-                                w: w.as_ptr().cast(),
-                                z: z.as_ptr().cast::<T>().add(first_lane),
-                                p: self.chunk.as_mut_ptr().cast::<T>().add(first_lane),
-                                bits,
-                                first_lane,
-                            };
-                            cover::<R>(neurons, activate);
-                            let collect = Collect::<T, S, V> {
-                                s,
-                                neurons,
-                                part,
-                                a: a.as_ptr().cast(),
-                                p: self.chunk.as_ptr().cast::<T>().add(first_lane),
-                                u,
-                            };
-                            cover::<R>(width, collect);
-                        }
-                    }
-                    if self.patterns.is_some() {
-                        s.transpose_bits(bits);
-                    }
-                }
-                if let Some(patterns) = self.patterns.as_deref_mut() {
-                    write_words(&mut patterns[sample * PANEL * words..], words, first, &bits[..blocks.len()]);
-                }
+        let (count, line, group) = (self.count, blocks_at_once::<T>(inputs), V * T::lanes::<S>());
+        for_each_block(s, count, words, line, group, &mut TiledForward::<T, R, V, FEW>(self));
+    }
+}
+
+/// The same with tiles of R neurons by V vectors, and the outputs' sums in registers if there are only `FEW`.
+struct TiledForward<'a, T, const R: usize, const V: usize, const FEW: usize>(ForwardBlocks<'a, T>);
+
+impl<T: Scalar, const R: usize, const V: usize, const FEW: usize> ForwardPass for TiledForward<'_, T, R, V, FEW> {
+    #[inline(always)]
+    fn lanes<S: Lanes>(&mut self, s: S, at: BlockPair, bits: &mut [u64; PANEL], first_lane: usize) {
+        let of = &mut self.0;
+        let (inputs, width, neurons) = (of.w.columns(), of.a.columns(), of.w.rows_in(at.neuron));
+        let (w, a, part) = (of.w.block(at.neuron), of.a.block(at.neuron), part_of_neurons(of.a, at.neuron));
+        let (z, outputs) = (&of.z[at.sample * inputs..][..inputs], &mut of.outputs[at.sample * width..][..width]);
+        // SAFETY: W has `inputs` columns of 64 neurons in this block, z as many of 64 samples, the chunk has room for 64 neurons,
+        // and A and U have `width` columns; V vectors from first_lane on exist in each.
+        unsafe {
+            let (w, a) = (w.as_ptr().cast::<T>(), a.as_ptr().cast::<T>());
+            let z = z.as_ptr().cast::<T>().add(first_lane);
+            let u = outputs.as_mut_ptr().cast::<T>().add(first_lane);
+            if const { FEW > 0 } {
+                let mut sums = [[T::vsplat(s, T::ZERO); V]; FEW];
+                cover::<R>(neurons, Fold::<T, S, V, FEW> { s, inputs, w, z, a, bits, first_lane, sums: &mut sums });
+                part.add(s, u, &sums);
+            } else {
+                let p = of.chunk.as_mut_ptr().cast::<T>().add(first_lane);
+                cover::<R>(neurons, Activate::<T, S, V> { s, inputs, w, z, p, bits, first_lane });
+                cover::<R>(width, Collect::<T, S, V> { s, neurons, part, a, p, out: u });
             }
+        }
+    }
+
+    #[inline(always)]
+    fn end<S: Lanes>(&mut self, s: S, sample: usize, first: usize, bits: &mut [[u64; PANEL]]) {
+        let words = self.0.w.blocks();
+        if let Some(patterns) = self.0.patterns.as_deref_mut() {
+            for bits in &mut *bits {
+                s.transpose_bits(bits);
+            }
+            write_words(&mut patterns[sample * PANEL * words..], words, first, bits);
         }
     }
 }
@@ -184,7 +149,7 @@ struct Activate<'a, T, S, const V: usize> {
     first_lane: usize,
 }
 
-impl<T: Real, S: Lanes, const V: usize> RowTile for Activate<'_, T, S, V> {
+impl<T: Scalar, S: Lanes, const V: usize> RowTile for Activate<'_, T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         let s = self.s;
@@ -209,32 +174,8 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Activate<'_, T, S, V> {
     }
 }
 
-/// U[i][lanes] += sum_r A[r,i] P[r][lanes].
-struct Collect<T, S, const V: usize> {
-    s: S,
-    neurons: usize,
-    part: Part<T>,
-    a: *const T,
-    p: *const T,
-    u: *mut T,
-}
-
-impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
-    #[inline(always)]
-    unsafe fn tile<const R: usize>(&mut self, first: usize) {
-        // SAFETY: rows first .. first + R are outputs, see the caller.
-        unsafe {
-            let u = self.u.add(first * PANEL);
-            let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
-            let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
-            accumulate(self.s, self.neurons, b, self.p, &mut acc);
-            self.part.add(self.s, u, &acc);
-        }
-    }
-}
-
 /// Activate and Collect in one for few outputs, whose sums stay in registers while all neurons of a block go by.
-struct Fold<'a, T: Real, S: Lanes, const V: usize, const FEW: usize> {
+struct Fold<'a, T: Scalar, S: Lanes, const V: usize, const FEW: usize> {
     s: S,
     inputs: usize,
     w: *const T,
@@ -245,7 +186,7 @@ struct Fold<'a, T: Real, S: Lanes, const V: usize, const FEW: usize> {
     sums: &'a mut [[T::Vector<S>; V]; FEW],
 }
 
-impl<T: Real, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
+impl<T: Scalar, S: Lanes, const V: usize, const FEW: usize> RowTile for Fold<'_, T, S, V, FEW> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         let s = self.s;

@@ -21,20 +21,20 @@
 //! error in f32 hardly grows with the length of a sum: `ntk-profile descent --sweep` shows it below 1e-6 up to 16,384 neurons and
 //! 27,000 samples.
 
-mod backward;
-mod forward;
+pub(super) mod backward;
+mod entry;
+pub(super) mod forward;
 mod optimizer;
-pub mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
-pub(super) mod tile;
 
-pub use backward::{gradient_into, gradient_with, update, update_with};
-pub use forward::{forward_into, forward_with};
+pub use entry::{forward_into, forward_with, gradient_into, gradient_with, update, update_with};
 pub use optimizer::{Optimizer, Rule};
 
-use super::{Lane64, PANEL, Panels};
-use crate::simd::Real;
+use super::patterns::ActivationPatterns;
+use super::{Lane64, PANEL, Panels, row_tile};
+use crate::simd::Scalar;
 use crate::{Error, Result};
 
 /// Buffers of one worker: give each kernel call one per thread it may use.
@@ -46,11 +46,11 @@ pub struct Workspace<T> {
     sums: Vec<Lane64<T>>,
 }
 
-impl<T: Real> Workspace<T> {
+impl<T: Scalar> Workspace<T> {
     /// Buffers for networks with `inputs` inputs and `outputs` outputs.
     pub fn new(inputs: usize, outputs: usize) -> Self {
         let zero = Lane64([T::ZERO; PANEL]);
-        let blocks = tile::blocks_per_task::<T>(usize::MAX, inputs + outputs, 1);
+        let blocks = row_tile::blocks_per_task::<T>(usize::MAX, inputs + outputs, 1);
         Self { chunk: vec![zero; PANEL], sums: vec![zero; blocks * inputs] }
     }
 
@@ -69,12 +69,29 @@ pub struct Layers<'a, T> {
     pub a: &'a Panels<T>,
 }
 
-/// `1/sqrt(m)`, the scale of outputs and gradients.
-fn scale<T: Real>(neurons: usize) -> T {
-    T::from_f64(1.0 / (neurons as f64).sqrt())
+/// What a backward pass reads: the gradient is `1/sqrt(m) ((E A^T) o M)^T Z`.
+#[derive(Debug, Clone, Copy)]
+pub struct BackwardInputs<'a, T> {
+    /// E: derivative of the loss by the outputs, N x d. Padding rows must be zero, as [`Panels`] asks.
+    pub e: &'a Panels<T>,
+    /// M: activation patterns of the forward pass, N x m bits.
+    pub patterns: &'a ActivationPatterns,
+    /// A: output signs, m x d.
+    pub a: &'a Panels<T>,
+    /// Z: samples, N x D.
+    pub z: &'a Panels<T>,
 }
 
-fn check_buffers<T: Real>(workspaces: &[Workspace<T>], inputs: usize) -> Result<()> {
+/// The numbers of one update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Step size, at least 0.
+    pub rate: f64,
+    /// Share of the old weight average that is kept, between 0 and 1; ignored without an average.
+    pub decay: f64,
+}
+
+fn check_buffers<T: Scalar>(workspaces: &[Workspace<T>], inputs: usize) -> Result<()> {
     if workspaces.is_empty() || workspaces.iter().any(|w| w.sums.len() < inputs) {
         return Err(Error::Setting {
             name: "the workspace",

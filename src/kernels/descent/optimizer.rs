@@ -1,8 +1,11 @@
 //! What is done with a gradient: plain, Nesterov and Adam steps and the running average of the weights, fused into the
 //! backward pass so that weights, gradient and state are touched once, while they are in cache.
 
+use std::ops::Range;
+
+use super::Step;
 use crate::kernels::{Lane64, PANEL, Panels};
-use crate::simd::{Lanes, Real};
+use crate::simd::{Lanes, Scalar};
 use crate::{Error, Result};
 
 /// How a gradient changes the weights.
@@ -42,7 +45,7 @@ pub struct Optimizer<T> {
     average: Option<Panels<T>>,
 }
 
-impl<T: Real> Optimizer<T> {
+impl<T: Scalar> Optimizer<T> {
     /// State for weights of the shape of `w`; `averaged` keeps an exponential moving average that starts at `w`.
     ///
     /// # Errors
@@ -94,8 +97,9 @@ impl<T: Real> Optimizer<T> {
         self.iteration
     }
 
-    /// Counts an update and fixes its numbers; `decay` is the share of the old average that is kept.
-    pub(super) fn begin(&mut self, rate: f64, decay: f64) -> Numbers<T> {
+    /// Counts an update and fixes its numbers.
+    pub(super) fn begin(&mut self, step: Step) -> Numbers<T> {
+        let Step { rate, decay } = step;
         self.iteration += 1;
         let t = self.iteration.min(i32::MAX as u64) as i32;
         let (rate, b1, b2, epsilon) = match self.rule {
@@ -136,17 +140,36 @@ pub(super) struct Numbers<T> {
     fresh: T,
 }
 
-impl<T: Real> Numbers<T> {
-    /// Updates a block of weights; `state` holds first, second, average, each of the length of `w` or empty.
+/// Blocks of the state, each of the length of the weights' or empty.
+pub(super) struct StateBlocks<'a, T> {
+    pub first: &'a mut [Lane64<T>],
+    pub second: &'a mut [Lane64<T>],
+    pub average: &'a mut [Lane64<T>],
+}
+
+/// Blocks of weights and what an update does to them.
+pub(super) struct Update<'a, T> {
+    pub numbers: Numbers<T>,
+    pub w: &'a mut [Lane64<T>],
+    pub state: StateBlocks<'a, T>,
+}
+
+impl<T: Scalar> Update<'_, T> {
+    /// Updates the given part of the weights by its gradient.
     #[inline(always)]
-    pub(super) fn apply<S: Lanes>(
-        self,
-        s: S,
-        w: &mut [Lane64<T>],
-        gradient: &[Lane64<T>],
-        state: [&mut [Lane64<T>]; 3],
-    ) {
-        let [first, second, average] = state;
+    pub(super) fn apply<S: Lanes>(&mut self, s: S, part: Range<usize>, gradient: &[Lane64<T>]) {
+        let StateBlocks { first, second, average } = &mut self.state;
+        let [first, second, average] =
+            [first, second, average].map(|state| state.get_mut(part.clone()).unwrap_or_default());
+        self.numbers.apply(s, &mut self.w[part], gradient, StateBlocks { first, second, average });
+    }
+}
+
+impl<T: Scalar> Numbers<T> {
+    /// Updates a block of weights.
+    #[inline(always)]
+    fn apply<S: Lanes>(self, s: S, w: &mut [Lane64<T>], gradient: &[Lane64<T>], state: StateBlocks<'_, T>) {
+        let StateBlocks { first, second, average } = state;
         let (rate, b1, b2) = (T::vsplat(s, self.rate), T::vsplat(s, self.b1), T::vsplat(s, self.b2));
         let (c1, c2) = (T::vsplat(s, T::ONE - self.b1), T::vsplat(s, T::ONE - self.b2));
         let (epsilon, fresh) = (T::vsplat(s, self.epsilon), T::vsplat(s, self.fresh));
@@ -188,7 +211,8 @@ impl<T: Real> Numbers<T> {
 }
 
 /// [`Error::Setting`] unless the rate is a finite number.
-pub(super) fn check_rate(rate: f64, decay: f64) -> Result<()> {
+pub(super) fn check_step(step: Step) -> Result<()> {
+    let Step { rate, decay } = step;
     if !rate.is_finite() || rate < 0.0 {
         let value = rate.to_string();
         return Err(Error::Setting { name: "the step size", value, requirement: "it must be finite and not negative" });

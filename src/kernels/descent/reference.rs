@@ -6,10 +6,10 @@
 use faer::{Mat, MatRef};
 
 use crate::kernels::patterns::ActivationPatterns;
-use crate::simd::Real;
+use crate::simd::Scalar;
 
 /// Outputs (N x d) and patterns of the network with weights `w` (m x D) and signs `a` (m x d) on the samples `z` (N x D).
-pub fn forward<T: Real>(w: MatRef<'_, T>, a: MatRef<'_, T>, z: MatRef<'_, T>) -> (Mat<f64>, ActivationPatterns) {
+pub fn forward<T: Scalar>(w: MatRef<'_, T>, a: MatRef<'_, T>, z: MatRef<'_, T>) -> (Mat<f64>, ActivationPatterns) {
     let (m, n) = (w.nrows(), z.nrows());
     let mut outputs = Mat::zeros(n, a.ncols());
     let mut patterns = ActivationPatterns::zeros(n, m);
@@ -29,7 +29,7 @@ pub fn forward<T: Real>(w: MatRef<'_, T>, a: MatRef<'_, T>, z: MatRef<'_, T>) ->
 }
 
 /// Gradient (m x D) of the loss whose derivative by the outputs is `e` (N x d), with the given patterns.
-pub fn gradient<T: Real>(
+pub fn gradient<T: Scalar>(
     e: MatRef<'_, T>,
     patterns: &ActivationPatterns,
     a: MatRef<'_, T>,

@@ -3,6 +3,7 @@
 use faer::Mat;
 
 use super::*;
+use crate::kernels::Real;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::simd::Level;
 
@@ -49,7 +50,13 @@ fn check<T: Real>(n: usize, d: usize, m: usize, inputs: usize, tolerance: f64) {
             let error = largest_difference(&outputs, &u);
             assert!(error <= tolerance, "outputs at {level}, N {n} d {d} m {m} D {inputs}: {error:e}");
             let mut gradient = Panels::zeros(m, inputs);
-            gradient_with(level, &mut gradient, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+            gradient_with(
+                level,
+                &mut gradient,
+                BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+                &mut workspaces,
+            )
+            .unwrap();
             let error = largest_difference(&gradient, &g);
             assert!(error <= tolerance, "gradient at {level}, N {n} d {d} m {m} D {inputs}: {error:e}");
         }
@@ -88,10 +95,24 @@ fn avx2_and_avx512_and_every_number_of_workers_give_the_same_bits() {
                 let mut patterns = ActivationPatterns::zeros(n, m);
                 let layers = Layers { w: &w, a: &a };
                 forward_with(level, &mut u, Some(&mut patterns), layers, &z, &mut workspaces).unwrap();
-                gradient_with(level, &mut g, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+                gradient_with(
+                    level,
+                    &mut g,
+                    BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+                    &mut workspaces,
+                )
+                .unwrap();
                 let mut optimizer = Optimizer::new(Rule::ADAM, &w, true).unwrap();
-                let (numbers, w) = ((0.1, 0.9), &mut w_next);
-                update_with(level, w, &mut optimizer, numbers, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+                let (step, w) = (Step { rate: 0.1, decay: 0.9 }, &mut w_next);
+                update_with(
+                    level,
+                    w,
+                    &mut optimizer,
+                    step,
+                    BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+                    &mut workspaces,
+                )
+                .unwrap();
                 let average = optimizer.average().unwrap().clone();
                 let found = (u, g, w_next, average, patterns);
                 let first = first.get_or_insert_with(|| found.clone());
@@ -108,12 +129,26 @@ fn no_samples_give_no_gradient_and_no_neurons_give_no_output() {
         let mut workspaces = Workspace::for_workers(2, 3, 2);
         let patterns = ActivationPatterns::zeros(0, 65);
         let mut gradient = w.clone();
-        gradient_with(level, &mut gradient, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+        gradient_with(
+            level,
+            &mut gradient,
+            BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+            &mut workspaces,
+        )
+        .unwrap();
         assert_eq!(gradient, Panels::zeros(65, 3));
         let mut moved = w.clone();
         let mut optimizer = Optimizer::new(Rule::ADAM, &w, true).unwrap();
-        let numbers = (0.1, 0.9);
-        update_with(level, &mut moved, &mut optimizer, numbers, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+        let step = Step { rate: 0.1, decay: 0.9 };
+        update_with(
+            level,
+            &mut moved,
+            &mut optimizer,
+            step,
+            BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+            &mut workspaces,
+        )
+        .unwrap();
         assert_eq!(moved, w);
 
         let [z, w, a, mut outputs] = case::<f64>(70, 2, 0, 3).map(|m| Panels::from_matrix("test", m.as_ref()).unwrap());
@@ -139,8 +174,16 @@ fn fused_updates_follow_their_formulas() {
             let (mut v, mut s) = (Mat::<f64>::zeros(66, 4), Mat::<f64>::zeros(66, 4));
             for t in 1..=3 {
                 // The patterns are held fixed, so the gradient is the same each time.
-                let numbers = (rate, decay);
-                update_with(level, &mut w, &mut optimizer, numbers, &e, &patterns, &a, &z, &mut workspaces).unwrap();
+                let step = Step { rate, decay };
+                update_with(
+                    level,
+                    &mut w,
+                    &mut optimizer,
+                    step,
+                    BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+                    &mut workspaces,
+                )
+                .unwrap();
                 for k in 0..4 {
                     for r in 0..66 {
                         let (g, i) = (g[(r, k)], (r, k));
@@ -177,7 +220,14 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(forward_into(&mut Panels::zeros(5, 2), None, layers, &e, &mut workspaces).is_err());
     assert!(forward_into(&mut Panels::zeros(5, 2), None, layers, &z, &mut []).is_err());
     let patterns = ActivationPatterns::zeros(4, 7);
-    assert!(gradient_into(&mut Panels::zeros(7, 3), &e, &patterns, &a, &z, &mut workspaces).is_err());
+    assert!(
+        gradient_into(
+            &mut Panels::zeros(7, 3),
+            BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+            &mut workspaces
+        )
+        .is_err()
+    );
     let optimizer = Optimizer::new(Rule::Nesterov { momentum: 1.0 }, &w, false);
     assert!(optimizer.is_err());
 }

@@ -1,72 +1,48 @@
-//! Gram matrices into caller memory.
+//! Tasks of the Gram matrix: which tiles a worker computes, and in which order.
 
 use std::ops::Range;
 
 use faer::{MatMut, MatRef, Par};
 
+use super::arccos::ArcCosine;
 use super::samples::Samples;
-use super::store::{Fence, Place};
-use super::tile::Tile;
+use super::store::{Destination, Fence};
+use super::tile::GramTile;
 use crate::kernels::cache::streams;
 use crate::kernels::panels::check_shape;
 use crate::kernels::{PANEL, for_each_task, workers};
-use crate::simd::{Level, Real};
+use crate::simd::Level;
 use crate::{Error, Result};
 
-/// [`gram_with`] at the current level.
-///
-/// # Errors
-/// As for [`gram_with`].
-pub fn gram_into<T: Real>(out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
-    gram_with(Level::current(), out, z, par)
+/// Both triangles; see [`super::gram_with`].
+pub(in crate::kernels) fn both<T: ArcCosine>(
+    level: Level,
+    out: MatMut<'_, T>,
+    z: MatRef<'_, T>,
+    par: Par,
+) -> Result<()> {
+    symmetric(level, Form::Both, out, z, par)
 }
 
-/// The Gram matrix (N x N, both triangles) of the rows of `z` (N x D) into `out`.
-///
-/// Any strides are accepted; an output whose rows or columns are contiguous and aligned to 64 bytes is fastest.
-///
-/// # Errors
-/// [`Error::Shape`] if `out` is not N x N, [`Error::NotFinite`] if `z` holds a NaN or an infinity, [`Error::Setting`] if a norm
-/// is beyond the type's range.
-pub fn gram_with<T: Real>(level: Level, out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
+/// The lower triangle; see [`super::gram_lower_with`].
+pub(in crate::kernels) fn lower<T: ArcCosine>(
+    level: Level,
+    out: MatMut<'_, T>,
+    z: MatRef<'_, T>,
+    par: Par,
+) -> Result<()> {
+    symmetric(level, Form::Lower, out, z, par)
+}
+
+fn symmetric<T: ArcCosine>(level: Level, form: Form, out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
     check_shape("the output", out.nrows(), out.ncols(), z.nrows(), z.nrows())?;
     let samples = Samples::new(level, "the samples", z, par)?;
-    fill(level, Form::Both, Place::new(out), &samples, &samples, None, par);
+    fill(level, form, Destination::new(out), &samples, &samples, None, par);
     Ok(())
 }
 
-/// [`gram_lower_with`] at the current level.
-///
-/// # Errors
-/// As for [`gram_lower_with`].
-pub fn gram_lower_into<T: Real>(out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
-    gram_lower_with(Level::current(), out, z, par)
-}
-
-/// The lower triangle of the Gram matrix, diagonal included, into `out` (N x N); entries above the diagonal are left alone.
-///
-/// # Errors
-/// As for [`gram_with`].
-pub fn gram_lower_with<T: Real>(level: Level, out: MatMut<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<()> {
-    check_shape("the output", out.nrows(), out.ncols(), z.nrows(), z.nrows())?;
-    let samples = Samples::new(level, "the samples", z, par)?;
-    fill(level, Form::Lower, Place::new(out), &samples, &samples, None, par);
-    Ok(())
-}
-
-/// [`gram_rows_with`] at the current level.
-///
-/// # Errors
-/// As for [`gram_rows_with`].
-pub fn gram_rows_into<T: Real>(out: MatMut<'_, T>, z: MatRef<'_, T>, rows: Range<usize>, par: Par) -> Result<()> {
-    gram_rows_with(Level::current(), out, z, rows, par)
-}
-
-/// Rows `rows` of the Gram matrix into `out` (`rows.len()` x N): the same bits as those rows of [`gram_with`].
-///
-/// # Errors
-/// As for [`gram_with`], and [`Error::Setting`] if the range does not lie within the samples.
-pub fn gram_rows_with<T: Real>(
+/// Some rows; see [`super::gram_rows_with`].
+pub(in crate::kernels) fn rows<T: ArcCosine>(
     level: Level,
     out: MatMut<'_, T>,
     z: MatRef<'_, T>,
@@ -77,24 +53,12 @@ pub fn gram_rows_with<T: Real>(
     check_shape("the output", out.nrows(), out.ncols(), rows.len(), z.nrows())?;
     let all = Samples::new(level, "the samples", z, par)?;
     let some = Samples::new(level, "the samples", z.subrows(rows.start, rows.len()), par)?;
-    fill(level, Form::Rows, Place::new(out), &some, &all, Some(rows.start), par);
+    fill(level, Form::Rows, Destination::new(out), &some, &all, Some(rows.start), par);
     Ok(())
 }
 
-/// [`cross_gram_with`] at the current level.
-///
-/// # Errors
-/// As for [`cross_gram_with`].
-pub fn cross_gram_into<T: Real>(out: MatMut<'_, T>, z1: MatRef<'_, T>, z2: MatRef<'_, T>, par: Par) -> Result<()> {
-    cross_gram_with(Level::current(), out, z1, z2, par)
-}
-
-/// K of every row of `z1` (N1 x D) with every row of `z2` (N2 x D) into `out` (N1 x N2).
-///
-/// # Errors
-/// [`Error::Shape`] if `out` is not N1 x N2 or the samples differ in dimension, [`Error::NotFinite`] if either holds a NaN or
-/// an infinity, [`Error::Setting`] if a norm is beyond the type's range.
-pub fn cross_gram_with<T: Real>(
+/// Between two sets; see [`super::cross_gram_with`].
+pub(in crate::kernels) fn cross<T: ArcCosine>(
     level: Level,
     out: MatMut<'_, T>,
     z1: MatRef<'_, T>,
@@ -105,7 +69,7 @@ pub fn cross_gram_with<T: Real>(
     check_shape("the output", out.nrows(), out.ncols(), z1.nrows(), z2.nrows())?;
     let left = Samples::new(level, "the first samples", z1, par)?;
     let right = Samples::new(level, "the second samples", z2, par)?;
-    fill(level, Form::Rows, Place::new(out), &left, &right, None, par);
+    fill(level, Form::Rows, Destination::new(out), &left, &right, None, par);
     Ok(())
 }
 
@@ -133,11 +97,11 @@ pub(super) enum Form {
 /// twice and its 2048 pages stay within the reach of the second-level TLB.
 const GROUP: usize = 16;
 
-/// Fills `place`; `diagonal` is the column of the first row's own sample, where the rows are some of the columns' samples.
-pub(super) fn fill<T: Real>(
+/// Fills the matrix `to`; `diagonal` is the column of the first row's own sample, where the rows are some of the columns' samples.
+pub(super) fn fill<T: ArcCosine>(
     level: Level,
     form: Form,
-    place: Place<T>,
+    to: Destination<T>,
     left: &Samples<T>,
     right: &Samples<T>,
     diagonal: Option<usize>,
@@ -152,7 +116,7 @@ pub(super) fn fill<T: Real>(
     let tasks: Vec<(usize, usize)> = (0..i_groups)
         .flat_map(|i| (0..if form == Form::Rows { j_groups } else { i + 1 }).map(move |j| (i, j)))
         .collect();
-    let place = Place { stream: place.is_aligned() && streams::<T>(left.count(), right.count()), ..place };
+    let to = Destination { stream: to.is_aligned() && streams::<T>(left.count(), right.count()), ..to };
     for_each_task(tasks.len(), &mut vec![(); workers], |(), task| {
         let (i, j) = tasks[task];
         let blocks = |group: usize, size: usize, blocks: usize| group * size..((group + 1) * size).min(blocks);
@@ -164,20 +128,19 @@ pub(super) fn fill<T: Real>(
                 let diagonal = form != Form::Rows && i == j;
                 // SAFETY: the tile lies within the output, this task alone writes it, and its lines are aligned if streamed.
                 unsafe {
-                    let tile = Tile {
+                    let tile = GramTile {
                         left: left.block(i),
                         right: right.block(j),
                         diagonal,
                         lower: form == Form::Lower,
-                        direct: place.from(i * PANEL, j * PANEL),
-                        mirror: (form == Form::Both && !diagonal)
-                            .then(|| place.from(j * PANEL, i * PANEL).transposed()),
+                        direct: to.from(i * PANEL, j * PANEL),
+                        mirror: (form == Form::Both && !diagonal).then(|| to.from(j * PANEL, i * PANEL).transposed()),
                     };
                     tile.write(level);
                 }
             }
         }
-        if place.stream {
+        if to.stream {
             level.run(Fence);
         }
     });
@@ -185,7 +148,7 @@ pub(super) fn fill<T: Real>(
         for i in 0..left.count() {
             let k = left.block(i / PANEL).diagonal.0[i % PANEL];
             // SAFETY: the entry exists, and the tasks are over.
-            unsafe { *place.at(i, first + i) = k };
+            unsafe { *to.at(i, first + i) = k };
         }
     }
 }

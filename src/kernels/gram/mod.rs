@@ -7,21 +7,22 @@
 //! Errors are stated relative to `|z| |z'|`. They hold for norms from twice the type's smallest normal number on; below, a norm
 //! itself has fewer digits.
 
-mod dense;
-mod owned;
-mod product;
-pub mod reference;
-mod samples;
+pub(super) mod arccos;
+pub(super) mod dense;
+mod entry;
+pub(super) mod owned;
+pub(super) mod product;
+pub(crate) mod reference;
+pub(super) mod samples;
 mod store;
 mod tile;
 
-pub use dense::{
-    cross_gram_into, cross_gram_with, gram_into, gram_lower_into, gram_lower_with, gram_rows_into, gram_rows_with,
-    gram_with,
+pub use entry::{
+    cross_gram_into, cross_gram_with, diagonal_into, gram, gram_into, gram_lower_into, gram_lower_with, gram_rows_into,
+    gram_rows_with, gram_with, row_norms_into,
 };
-pub use owned::{GramMatrix, gram};
+pub use owned::GramMatrix;
 pub use product::{KernelProduct, ProductWorkspace};
-pub use samples::{diagonal_into, row_norms_into};
 
 #[cfg(test)]
 mod tests;

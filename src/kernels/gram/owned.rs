@@ -5,12 +5,12 @@ use std::ptr::NonNull;
 
 use faer::{MatMut, MatRef, Par};
 
+use super::arccos::ArcCosine;
 use super::dense::{Form, fill};
 use super::samples::Samples;
-use super::store::Place;
-use super::store::line;
-use crate::simd::{Level, Real};
-use crate::{Error, Result, memory};
+use super::store::{Destination, line};
+use crate::simd::{Level, Scalar};
+use crate::{Error, Result};
 
 /// What a huge page takes on most systems. Writing to fresh memory in 4 KB pages takes several times as long as the kernel.
 const HUGE_PAGE: usize = 2 << 20;
@@ -29,7 +29,7 @@ unsafe impl<T: Send> Send for GramMatrix<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for GramMatrix<T> {}
 
-impl<T: Real> GramMatrix<T> {
+impl<T: Scalar> GramMatrix<T> {
     /// Memory for `samples` x `samples` values, not yet written.
     fn reserve(samples: usize) -> Result<Self> {
         let bytes = (samples.next_multiple_of(line::<T>()) as u128 * samples as u128) * size_of::<T>() as u128;
@@ -37,7 +37,6 @@ impl<T: Real> GramMatrix<T> {
         let size = usize::try_from(bytes).map_err(|_| refused())?;
         let align = if size < HUGE_PAGE { 64 } else { HUGE_PAGE };
         let layout = Layout::from_size_align(size.max(1), align).map_err(|_| refused())?;
-        memory::check("the Gram matrix", bytes)?;
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { alloc(layout) }).ok_or_else(refused)?;
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -68,17 +67,11 @@ impl<T> Drop for GramMatrix<T> {
     }
 }
 
-/// The Gram matrix (N x N, both triangles) of the rows of `z` (N x D) in memory of its own, in huge pages where the system has
-/// them.
-///
-/// # Errors
-/// [`Error::Memory`] if N x N values do not fit in memory, [`Error::NotFinite`] if `z` holds a NaN or an infinity,
-/// [`Error::Setting`] if a norm is beyond the type's range.
-pub fn gram<T: Real>(z: MatRef<'_, T>, par: Par) -> Result<GramMatrix<T>> {
+/// See [`super::gram`].
+pub(in crate::kernels) fn owned<T: ArcCosine>(level: Level, z: MatRef<'_, T>, par: Par) -> Result<GramMatrix<T>> {
     let matrix = GramMatrix::<T>::reserve(z.nrows())?;
-    let level = Level::current();
     let samples = Samples::new(level, "the samples", z, par)?;
-    let place = Place { start: matrix.start.as_ptr(), row: 1, column: matrix.stride as isize, stream: false };
-    fill(level, Form::Both, place, &samples, &samples, None, par);
+    let to = Destination { start: matrix.start.as_ptr(), row: 1, column: matrix.stride as isize, stream: false };
+    fill(level, Form::Both, to, &samples, &samples, None, par);
     Ok(matrix)
 }

@@ -13,19 +13,21 @@
 //! fixed order, whoever computes them, without a second copy of the output and without a barrier.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use faer::{MatMut, MatRef, Par};
 
+use super::arccos::ArcCosine;
 use super::dense::check_rows;
 use super::samples::{Block, Samples, check_finite, zeros};
-use super::store::Place;
-use super::tile::Tile;
+use super::store::Destination;
+use super::tile::GramTile;
 use crate::Result;
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::panels::check_shape;
+use crate::kernels::row_tile::with_constant;
 use crate::kernels::{Disjoint, Lane64, PANEL, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::simd::{Kernel, Lanes, Level, Scalar};
 
 /// The kernel between two sets of samples (or one and itself), prepared once and applied to any number of matrices.
 ///
@@ -54,7 +56,7 @@ struct Tiles<T> {
     turned: Vec<Lane64<T>>,
 }
 
-impl<T: Real> ProductWorkspace<T> {
+impl<T: Scalar> ProductWorkspace<T> {
     /// Buffers for as many workers as `par` asks for.
     pub fn new(par: Par) -> Self {
         let zero = Lane64([T::ZERO; PANEL]);
@@ -88,26 +90,7 @@ impl<T: Real> ProductWorkspace<T> {
     }
 }
 
-impl<T: Real> KernelProduct<T> {
-    /// The Gram matrix of the rows of `z` (N x D).
-    ///
-    /// # Errors
-    /// [`crate::Error::NotFinite`] if `z` holds a NaN or an infinity, [`crate::Error::Setting`] if a norm is beyond the type's
-    /// range, [`crate::Error::Memory`] if there is no room for a copy.
-    pub fn symmetric(level: Level, z: MatRef<'_, T>) -> Result<Self> {
-        Ok(Self { level, left: Samples::new(level, "the samples", z, Par::Seq)?, right: None })
-    }
-
-    /// The kernel of the rows of `z1` (N1 x D) with those of `z2` (N2 x D), N1 x N2.
-    ///
-    /// # Errors
-    /// As for [`KernelProduct::symmetric`], and [`crate::Error::Shape`] if the samples differ in dimension.
-    pub fn cross(level: Level, z1: MatRef<'_, T>, z2: MatRef<'_, T>) -> Result<Self> {
-        check_shape("the second samples", z2.nrows(), z2.ncols(), z2.nrows(), z1.ncols())?;
-        let left = Samples::new(level, "the first samples", z1, Par::Seq)?;
-        Ok(Self { level, left, right: Some(Samples::new(level, "the second samples", z2, Par::Seq)?) })
-    }
-
+impl<T: Scalar> KernelProduct<T> {
     /// Number of rows of the kernel matrix, N1.
     pub fn nrows(&self) -> usize {
         self.left.count()
@@ -118,117 +101,115 @@ impl<T: Real> KernelProduct<T> {
         self.right.as_ref().unwrap_or(&self.left).count()
     }
 
-    /// `out = K v`, with `v` N2 x c and `out` N1 x c, any strides. The result does not depend on the number of workers.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] if the shapes do not fit, [`crate::Error::NotFinite`] if `v` holds a NaN or an infinity,
-    /// [`crate::Error::Memory`] if there is no room for a copy of `v` and `out`.
-    pub fn apply_into(
-        &self,
-        mut out: MatMut<'_, T>,
-        v: MatRef<'_, T>,
-        workspace: &mut ProductWorkspace<T>,
-    ) -> Result<()> {
-        if self.right.is_some() {
-            return self.apply_rows_into(out, v, 0..self.nrows(), workspace);
-        }
-        self.check(&out, v, self.nrows())?;
-        let blocks = self.left.blocks();
-        workspace.load(v, blocks)?;
-        let columns = v.ncols();
-        let rounds = Rounds::new(blocks);
-        let sums = Disjoint::new(&mut workspace.sums);
-        let vectors = &workspace.vectors;
-        let samples = &self.left;
-        let played: Vec<AtomicU32> = (0..rounds.groups).map(|_| AtomicU32::new(0)).collect();
-        for_each_task(rounds.tasks(), &mut workspace.tiles, |tiles, task| {
-            let (round, p, q) = rounds.pair(task);
-            // The partner of an empty seat sits this round out.
-            let ends = [&played[q], played.get(p).unwrap_or(&played[q])];
-            // Earlier tasks are finished or at work on other threads, so this ends.
-            for group in ends {
-                while group.load(Ordering::Acquire) < round {
-                    std::thread::yield_now();
-                }
-            }
-            if p < rounds.groups {
-                let (i, j) = (rounds.range(p), rounds.range(q));
-                // SAFETY: within a round no group is in two pairs, and the rounds before are over for these two.
-                let (left_sums, right_sums) = unsafe {
-                    let left = sums.piece(i.start * 2 * columns, i.len() * 2 * columns);
-                    (left, (p != q).then(|| sums.piece(j.start * 2 * columns, j.len() * 2 * columns)))
-                };
-                let pair = Pair { samples, vectors, columns, i, j, left_sums, right_sums };
-                pair.run(self.level, tiles);
-            }
-            for group in ends {
-                group.store(round + 1, Ordering::Release);
-            }
-        });
-        for i in 0..self.nrows() {
-            for c in 0..columns {
-                out[(i, c)] = workspace.sum(i / PANEL * columns + c, i % PANEL);
-            }
-        }
-        Ok(())
-    }
-
-    /// Rows `rows` of `K v` into `out` (`rows.len()` x c), for callers who share the rows out: `K v` of the whole range does
-    /// half as much work when K is symmetric. The two agree to rounding.
-    ///
-    /// # Errors
-    /// As for [`KernelProduct::apply_into`], and [`crate::Error::Setting`] if the range does not lie within the rows.
-    pub fn apply_rows_into(
-        &self,
-        mut out: MatMut<'_, T>,
-        v: MatRef<'_, T>,
-        rows: Range<usize>,
-        workspace: &mut ProductWorkspace<T>,
-    ) -> Result<()> {
-        check_rows(&rows, self.nrows())?;
-        self.check(&out, v, rows.len())?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let blocks = rows.start / PANEL..rows.end.div_ceil(PANEL);
-        workspace.load(v, blocks.len())?;
-        let columns = v.ncols();
-        {
-            let sums = Disjoint::new(&mut workspace.sums);
-            let (left, vectors) = (&self.left, &workspace.vectors);
-            let right = self.right.as_ref().unwrap_or(left);
-            // Few rows are shared out all the same.
-            let band = blocks.len().div_ceil(workspace.tiles.len()).clamp(1, BAND);
-            for_each_task(blocks.len().div_ceil(band), &mut workspace.tiles, |tiles, task| {
-                let first = blocks.start + task * band;
-                let i = first..blocks.end.min(first + band);
-                // SAFETY: each task takes the sums of its own blocks.
-                let sums = unsafe { sums.piece(task * band * 2 * columns, i.len() * 2 * columns) };
-                for j in 0..right.blocks() {
-                    let (v, block) = (&vectors[j * columns..(j + 1) * columns], right.block(j));
-                    for i in i.clone() {
-                        let diagonal = self.right.is_none() && i == j;
-                        tiles.compute(self.level, left.block(i), block, diagonal, false);
-                        let sums = &mut sums[(i - first) * 2 * columns..][..2 * columns];
-                        self.level.run(Add { rows: &tiles.direct[..block.count], v, sums });
-                    }
-                }
-            });
-        }
-        for (i, row) in rows.enumerate() {
-            let block = row / PANEL - blocks.start;
-            for c in 0..columns {
-                out[(i, c)] = workspace.sum(block * columns + c, row % PANEL);
-            }
-        }
-        Ok(())
-    }
-
     fn check(&self, out: &MatMut<'_, T>, v: MatRef<'_, T>, rows: usize) -> Result<()> {
         check_shape("the vectors", v.nrows(), v.ncols(), self.ncols(), v.ncols())?;
         check_shape("the output", out.nrows(), out.ncols(), rows, v.ncols())?;
         check_finite("the vectors", v)
     }
+}
+
+/// See [`KernelProduct::symmetric`].
+pub(in crate::kernels) fn symmetric<T: ArcCosine>(level: Level, z: MatRef<'_, T>) -> Result<KernelProduct<T>> {
+    Ok(KernelProduct { level, left: Samples::new(level, "the samples", z, Par::Seq)?, right: None })
+}
+
+/// See [`KernelProduct::cross`].
+pub(in crate::kernels) fn cross<T: ArcCosine>(
+    level: Level,
+    z1: MatRef<'_, T>,
+    z2: MatRef<'_, T>,
+) -> Result<KernelProduct<T>> {
+    check_shape("the second samples", z2.nrows(), z2.ncols(), z2.nrows(), z1.ncols())?;
+    let left = Samples::new(level, "the first samples", z1, Par::Seq)?;
+    Ok(KernelProduct { level, left, right: Some(Samples::new(level, "the second samples", z2, Par::Seq)?) })
+}
+
+/// See [`KernelProduct::apply_into`].
+pub(in crate::kernels) fn apply<T: ArcCosine>(
+    kernel: &KernelProduct<T>,
+    mut out: MatMut<'_, T>,
+    v: MatRef<'_, T>,
+    workspace: &mut ProductWorkspace<T>,
+) -> Result<()> {
+    if kernel.right.is_some() {
+        return apply_rows(kernel, out, v, 0..kernel.nrows(), workspace);
+    }
+    kernel.check(&out, v, kernel.nrows())?;
+    let blocks = kernel.left.blocks();
+    workspace.load(v, blocks)?;
+    let columns = v.ncols();
+    let rounds = Rounds::new(blocks);
+    let sums = Disjoint::new(&mut workspace.sums);
+    let vectors = &workspace.vectors;
+    let samples = &kernel.left;
+    let played = Played::new(rounds);
+    for_each_task(rounds.tasks(), &mut workspace.tiles, |tiles, task| {
+        let (round, p, q) = rounds.pair(task);
+        let Some(_turn) = played.wait(round, p, q) else { return };
+        if p < rounds.groups {
+            let (i, j) = (rounds.range(p), rounds.range(q));
+            // SAFETY: within a round no group is in two pairs, and the rounds before are over for these two.
+            let (left_sums, right_sums) = unsafe {
+                let left = sums.piece(i.start * 2 * columns, i.len() * 2 * columns);
+                (left, (p != q).then(|| sums.piece(j.start * 2 * columns, j.len() * 2 * columns)))
+            };
+            let pair = Pair { samples, vectors, columns, i, j, left_sums, right_sums };
+            pair.run(kernel.level, tiles);
+        }
+    });
+    for i in 0..kernel.nrows() {
+        for c in 0..columns {
+            out[(i, c)] = workspace.sum(i / PANEL * columns + c, i % PANEL);
+        }
+    }
+    Ok(())
+}
+
+/// See [`KernelProduct::apply_rows_into`].
+pub(in crate::kernels) fn apply_rows<T: ArcCosine>(
+    kernel: &KernelProduct<T>,
+    mut out: MatMut<'_, T>,
+    v: MatRef<'_, T>,
+    rows: Range<usize>,
+    workspace: &mut ProductWorkspace<T>,
+) -> Result<()> {
+    check_rows(&rows, kernel.nrows())?;
+    kernel.check(&out, v, rows.len())?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let blocks = rows.start / PANEL..rows.end.div_ceil(PANEL);
+    workspace.load(v, blocks.len())?;
+    let columns = v.ncols();
+    {
+        let sums = Disjoint::new(&mut workspace.sums);
+        let (left, vectors) = (&kernel.left, &workspace.vectors);
+        let right = kernel.right.as_ref().unwrap_or(left);
+        // Few rows are shared out all the same.
+        let band = blocks.len().div_ceil(workspace.tiles.len()).clamp(1, BAND);
+        for_each_task(blocks.len().div_ceil(band), &mut workspace.tiles, |tiles, task| {
+            let first = blocks.start + task * band;
+            let i = first..blocks.end.min(first + band);
+            // SAFETY: each task takes the sums of its own blocks.
+            let sums = unsafe { sums.piece(task * band * 2 * columns, i.len() * 2 * columns) };
+            for j in 0..right.blocks() {
+                let (v, block) = (&vectors[j * columns..(j + 1) * columns], right.block(j));
+                for i in i.clone() {
+                    let diagonal = kernel.right.is_none() && i == j;
+                    tiles.compute(kernel.level, left.block(i), block, diagonal, false);
+                    let sums = &mut sums[(i - first) * 2 * columns..][..2 * columns];
+                    kernel.level.run(Add { rows: &tiles.direct[..block.count], v, sums });
+                }
+            }
+        });
+    }
+    for (i, row) in rows.enumerate() {
+        let block = row / PANEL - blocks.start;
+        for c in 0..columns {
+            out[(i, c)] = workspace.sum(block * columns + c, row % PANEL);
+        }
+    }
+    Ok(())
 }
 
 /// Blocks i that a task of the rectangle takes together at most, so that each block j is fetched from memory once for all of them.
@@ -280,6 +261,53 @@ impl Rounds {
     }
 }
 
+/// How many rounds each group has played, for the workers to wait on.
+struct Played {
+    rounds: Vec<AtomicU32>,
+    /// A worker panicked, so that rounds will be missing for ever.
+    failed: AtomicBool,
+}
+
+impl Played {
+    fn new(rounds: Rounds) -> Self {
+        Self { rounds: (0..rounds.groups).map(|_| AtomicU32::new(0)).collect(), failed: AtomicBool::new(false) }
+    }
+
+    /// Waits until groups p and q have played all rounds before `round`; `None` if that will not happen. The partner of an empty seat
+    /// sits the round out. Earlier tasks are finished or at work on other threads, so this ends.
+    fn wait(&self, round: u32, p: usize, q: usize) -> Option<Turn<'_>> {
+        let groups = [&self.rounds[q], self.rounds.get(p).unwrap_or(&self.rounds[q])];
+        for group in groups {
+            while group.load(Ordering::Acquire) < round {
+                if self.failed.load(Ordering::Relaxed) {
+                    return None;
+                }
+                std::thread::yield_now();
+            }
+        }
+        Some(Turn { groups, round, failed: &self.failed })
+    }
+}
+
+/// A pair at play: once dropped, its round is over for both groups, or the whole product if it panicked.
+struct Turn<'a> {
+    groups: [&'a AtomicU32; 2],
+    round: u32,
+    failed: &'a AtomicBool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failed.store(true, Ordering::Relaxed);
+            return;
+        }
+        for group in self.groups {
+            group.store(self.round + 1, Ordering::Release);
+        }
+    }
+}
+
 /// All tiles of the blocks i of one group with the blocks j of another, or of one with itself.
 struct Pair<'a, T> {
     samples: &'a Samples<T>,
@@ -293,7 +321,7 @@ struct Pair<'a, T> {
     right_sums: Option<&'a mut [Lane64<T>]>,
 }
 
-impl<T: Real> Pair<'_, T> {
+impl<T: ArcCosine> Pair<'_, T> {
     fn run(self, level: Level, tiles: &mut Tiles<T>) {
         let Self { samples, vectors, columns, i, j, left_sums, mut right_sums } = self;
         let of = |block: usize| block * columns..(block + 1) * columns;
@@ -322,22 +350,25 @@ impl<T: Real> Pair<'_, T> {
     }
 }
 
-impl<T: Real> Tiles<T> {
+impl<T: ArcCosine> Tiles<T> {
     /// Computes a tile: row j of `direct` and, where asked for, row i of `turned`. Rows and lanes beyond the samples are left
     /// as they are.
     fn compute(&mut self, level: Level, left: Block<'_, T>, right: Block<'_, T>, diagonal: bool, turned: bool) {
         assert!(self.direct.len() == PANEL && self.turned.len() == PANEL);
-        let place = |lanes: &mut [Lane64<T>]| {
+        let to = |lanes: &mut [Lane64<T>]| {
             let start = lanes.as_mut_ptr().cast::<T>();
-            Place { start, row: 1, column: PANEL as isize, stream: false }
+            Destination { start, row: 1, column: PANEL as isize, stream: false }
         };
-        let direct = place(&mut self.direct);
-        let mirror = turned.then(|| place(&mut self.turned).transposed());
-        let tile = Tile { left, right, diagonal, lower: false, direct, mirror };
+        let direct = to(&mut self.direct);
+        let mirror = turned.then(|| to(&mut self.turned).transposed());
+        let tile = GramTile { left, right, diagonal, lower: false, direct, mirror };
         // SAFETY: both buffers are 64 x 64 and borrowed here.
         unsafe { tile.write(level) };
     }
 }
+
+/// Columns of `v` that are multiplied together at most.
+const MOST_COLUMNS: usize = 6;
 
 /// `sums[c][lanes] += sum_k v[c][k] rows[k][lanes]`: the terms of one tile are added up first, and what is lost in adding them to
 /// those of the other tiles is kept beside (Knuth's sum of two numbers with its error). So the error does not grow with the number
@@ -348,7 +379,7 @@ struct Add<'a, T> {
     sums: &'a mut [Lane64<T>],
 }
 
-impl<T: Real> Kernel for Add<'_, T> {
+impl<T: Scalar> Kernel for Add<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -358,26 +389,17 @@ impl<T: Real> Kernel for Add<'_, T> {
     }
 }
 
-impl<T: Real> Add<'_, T> {
+impl<T: Scalar> Add<'_, T> {
     #[inline(always)]
     fn cover<S: Lanes, const V: usize>(mut self, s: S) {
         let group = V * T::lanes::<S>();
         assert!(2 * self.v.len() == self.sums.len() && self.rows.len() <= PANEL && PANEL.is_multiple_of(group));
         for lane in (0..PANEL).step_by(group) {
-            let mut c = 0;
-            while c < self.v.len() {
-                // SAFETY: columns c .. c + R exist, and the vectors from `lane` on.
-                unsafe {
-                    match self.v.len() - c {
-                        1 => self.columns::<S, 1, V>(s, c, lane),
-                        2 => self.columns::<S, 2, V>(s, c, lane),
-                        3 => self.columns::<S, 3, V>(s, c, lane),
-                        4 => self.columns::<S, 4, V>(s, c, lane),
-                        5 => self.columns::<S, 5, V>(s, c, lane),
-                        _ => self.columns::<S, 6, V>(s, c, lane),
-                    }
-                }
-                c += 6;
+            for c in (0..self.v.len()).step_by(MOST_COLUMNS) {
+                with_constant!((self.v.len() - c).min(MOST_COLUMNS), [1, 2, 3, 4, 5, 6], R => {
+                    // SAFETY: columns c .. c + R exist, and the vectors from `lane` on.
+                    unsafe { self.columns::<S, R, V>(s, c, lane) }
+                });
             }
         }
     }
@@ -404,5 +426,27 @@ impl<T: Real> Add<'_, T> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_product_of_all_workers() {
+        let rounds = Rounds::new(9);
+        let played = Played::new(rounds);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let run = || {
+            for_each_task(rounds.tasks(), &mut [(); 3], |(), task| {
+                let (round, p, q) = rounds.pair(task);
+                let Some(_turn) = played.wait(round, p, q) else { return };
+                assert!(task != 12, "the task that fails");
+            });
+        };
+        assert!(catch_unwind(AssertUnwindSafe(|| pool.install(run))).is_err());
     }
 }

@@ -7,7 +7,7 @@
 
 use faer::{Mat, MatRef};
 
-use crate::simd::Real;
+use crate::simd::Scalar;
 
 /// K of two vectors of equal length; 0 if either is zero. Absolute error a few 1e-16 of `|z| |z'|`.
 ///
@@ -45,7 +45,7 @@ fn sum(terms: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The Gram matrix (N x N) of the rows of `z` (N x D).
-pub fn gram<T: Real>(z: MatRef<'_, T>) -> Mat<f64> {
+pub fn gram<T: Scalar>(z: MatRef<'_, T>) -> Mat<f64> {
     cross_gram(z, z)
 }
 
@@ -53,7 +53,7 @@ pub fn gram<T: Real>(z: MatRef<'_, T>) -> Mat<f64> {
 ///
 /// # Panics
 /// If the numbers of columns differ.
-pub fn cross_gram<T: Real>(z1: MatRef<'_, T>, z2: MatRef<'_, T>) -> Mat<f64> {
+pub fn cross_gram<T: Scalar>(z1: MatRef<'_, T>, z2: MatRef<'_, T>) -> Mat<f64> {
     let rows = |z: MatRef<'_, T>| -> Vec<Vec<f64>> {
         (0..z.nrows()).map(|i| (0..z.ncols()).map(|k| z[(i, k)].to_f64()).collect()).collect()
     };

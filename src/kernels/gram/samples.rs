@@ -4,7 +4,7 @@ use faer::{MatRef, Par};
 
 use crate::kernels::panels::check_shape;
 use crate::kernels::{Disjoint, Lane64, PANEL, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::simd::{Kernel, Lanes, Level, Scalar};
 use crate::{Error, Result};
 
 /// Unit vectors along N samples of dimension D in blocks of 64 samples; a block stores its D columns one after the other, each
@@ -34,12 +34,12 @@ pub(super) struct Block<'a, T> {
     pub count: usize,
 }
 
-impl<T: Real> Samples<T> {
+impl<T: Scalar> Samples<T> {
     /// Reads the rows of `z`, any strides; `what` names it in errors.
     ///
     /// # Errors
     /// [`Error::NotFinite`] for a NaN or an infinity, [`Error::Setting`] if a norm is beyond the type's range,
-    /// [`Error::Memory`] if there is no room.
+    /// [`Error::Memory`] if there is not enough of it.
     pub fn new(level: Level, what: &'static str, z: MatRef<'_, T>, par: Par) -> Result<Self> {
         let (count, dimension) = z.shape();
         let blocks = count.div_ceil(PANEL);
@@ -107,7 +107,7 @@ impl<T: Real> Samples<T> {
 ///
 /// # Errors
 /// [`Error::Memory`] if there is no room; `what` names it.
-pub(super) fn zeros<T: Real>(
+pub(super) fn zeros<T: Scalar>(
     lanes: &mut Vec<Lane64<T>>,
     what: &'static str,
     blocks: usize,
@@ -137,7 +137,7 @@ impl Rows {
 
     /// Measures the rows of `z`, at most 64.
     #[inline(always)]
-    fn measure<T: Real>(&mut self, z: MatRef<'_, T>) {
+    fn measure<T: Scalar>(&mut self, z: MatRef<'_, T>) {
         self.scale = [1.0; PANEL];
         self.squares = [0.0; PANEL];
         if size_of::<T>() == size_of::<f64>() {
@@ -174,7 +174,7 @@ impl Rows {
 
 /// Calls `f` with the number and the entries of each column of `z` (at most 64 rows), filled up with zeros.
 #[inline(always)]
-fn each_column<T: Real>(z: MatRef<'_, T>, mut f: impl FnMut(usize, &[f64; PANEL])) {
+fn each_column<T: Scalar>(z: MatRef<'_, T>, mut f: impl FnMut(usize, &[f64; PANEL])) {
     let (rows, stride) = (z.nrows(), z.row_stride());
     assert!(rows <= PANEL);
     let mut column = [0.0; PANEL];
@@ -204,7 +204,7 @@ struct Prepare<'a, T> {
     diagonal: &'a mut Lane64<T>,
 }
 
-impl<T: Real> Kernel for Prepare<'_, T> {
+impl<T: Scalar> Kernel for Prepare<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -229,23 +229,17 @@ impl<T: Real> Kernel for Prepare<'_, T> {
     }
 }
 
-/// Euclidean norms of the rows of `z` (N x D) into `out` (N entries), computed in f64 without overflow or underflow.
-///
-/// # Errors
-/// [`Error::Shape`] if `out` has another length, [`Error::NotFinite`] if `z` holds a NaN or an infinity.
-pub fn row_norms_into<T: Real>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
+/// See [`super::row_norms_into`].
+pub(in crate::kernels) fn row_norms<T: Scalar>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
     measure_into(out, z, |squares, scale| squares.sqrt() / scale)
 }
 
-/// The diagonal K(z, z) = |z|^2 / 2 of the Gram matrix of the rows of `z` (N x D) into `out` (N entries).
-///
-/// # Errors
-/// As for [`row_norms_into`].
-pub fn diagonal_into<T: Real>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
+/// See [`super::diagonal_into`].
+pub(in crate::kernels) fn diagonal<T: Scalar>(out: &mut [T], z: MatRef<'_, T>) -> Result<()> {
     measure_into(out, z, |squares, scale| 0.5 * squares / scale / scale)
 }
 
-fn measure_into<T: Real>(out: &mut [T], z: MatRef<'_, T>, value: impl Fn(f64, f64) -> f64) -> Result<()> {
+fn measure_into<T: Scalar>(out: &mut [T], z: MatRef<'_, T>, value: impl Fn(f64, f64) -> f64) -> Result<()> {
     check_shape("the output", out.len(), 1, z.nrows(), 1)?;
     check_finite("the samples", z)?;
     let mut rows = Rows::new();
@@ -259,7 +253,7 @@ fn measure_into<T: Real>(out: &mut [T], z: MatRef<'_, T>, value: impl Fn(f64, f6
 }
 
 /// [`Error::NotFinite`] if there is a NaN or an infinity.
-pub(super) fn check_finite<T: Real>(what: &'static str, z: MatRef<'_, T>) -> Result<()> {
+pub(super) fn check_finite<T: Scalar>(what: &'static str, z: MatRef<'_, T>) -> Result<()> {
     for column in 0..z.ncols() {
         for row in 0..z.nrows() {
             if !z[(row, column)].finite() {

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use faer::MatMut;
 
 use crate::kernels::{Lane64, PANEL};
-use crate::simd::{Kernel, Lanes, Real};
+use crate::simd::{Kernel, Lanes, Scalar};
 
 /// Values in a cache line, at most.
 pub(super) const LINE: usize = 16;
@@ -15,12 +15,12 @@ pub(super) const fn line<T>() -> usize {
     64 / size_of::<T>()
 }
 
-/// Room for a block of a line by a line of entries.
-pub(super) type Room<T> = [MaybeUninit<Lane64<T>>; LINE * LINE / PANEL];
+/// LineBlock for a block of a line by a line of entries.
+pub(super) type LineBlock<T> = [MaybeUninit<Lane64<T>>; LINE * LINE / PANEL];
 
 /// A matrix to be written: entry (i, j) lies at `start + i * row + j * column`.
 #[derive(Clone, Copy)]
-pub(super) struct Place<T> {
+pub(super) struct Destination<T> {
     pub start: *mut T,
     pub row: isize,
     pub column: isize,
@@ -29,11 +29,11 @@ pub(super) struct Place<T> {
 }
 
 // SAFETY: tasks write disjoint entries through copies of it, which is the contract of every write.
-unsafe impl<T: Send> Send for Place<T> {}
+unsafe impl<T: Send> Send for Destination<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Place<T> {}
+unsafe impl<T: Send> Sync for Destination<T> {}
 
-impl<T: Real> Place<T> {
+impl<T: Scalar> Destination<T> {
     /// All of `out`, written through the caches.
     pub fn new(out: MatMut<'_, T>) -> Self {
         Self { start: out.as_ptr_mut(), row: out.row_stride(), column: out.col_stride(), stream: false }
@@ -83,7 +83,7 @@ impl<T: Real> Place<T> {
     /// Writes a block held in registers, where a line is one vector: row r is sample j + r, its lanes samples i and on.
     ///
     /// # Safety
-    /// - The place has lines, the entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
+    /// - The destination has lines, the entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
     #[inline(always)]
     pub unsafe fn put_rows<S: Lanes>(self, s: S, block: &[T::Vector<S>], (i, j): (usize, usize)) {
         let mut rows = [block[0]; LINE];
@@ -112,7 +112,7 @@ impl<T: Real> Place<T> {
     ///
     /// # Safety
     /// - The block is readable.
-    /// - The place has lines, the entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
+    /// - The destination has lines, the entries exist and nobody else accesses them; if they are streamed, their lines are aligned.
     #[inline(always)]
     pub unsafe fn put_block<S: Lanes>(self, s: S, block: *const T, (i, j): (usize, usize)) {
         let (line, lanes) = (line::<T>(), T::lanes::<S>());
@@ -121,7 +121,7 @@ impl<T: Real> Place<T> {
             if self.row == 1 {
                 return store_lines(s, block, self.at(i, j), self.column, self.stream);
             }
-            let mut turned: Room<T> = [const { MaybeUninit::uninit() }; _];
+            let mut turned: LineBlock<T> = [const { MaybeUninit::uninit() }; _];
             let turned = turned.as_mut_ptr().cast::<T>();
             for q in (0..line).step_by(lanes) {
                 for v in (0..line).step_by(lanes) {
@@ -146,7 +146,7 @@ impl<T: Real> Place<T> {
 /// # Safety
 /// - The block is readable; all lines are writable, and aligned to cache lines if `stream`.
 #[inline(always)]
-unsafe fn store_lines<T: Real, S: Lanes>(s: S, block: *const T, to: *mut T, stride: isize, stream: bool) {
+unsafe fn store_lines<T: Scalar, S: Lanes>(s: S, block: *const T, to: *mut T, stride: isize, stream: bool) {
     let line = line::<T>();
     for r in 0..line {
         for v in (0..line).step_by(T::lanes::<S>()) {

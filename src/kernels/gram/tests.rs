@@ -4,7 +4,8 @@ use faer::{Mat, MatMut, MatRef, Par};
 
 use super::*;
 use crate::Error;
-use crate::simd::{Level, Real};
+use crate::kernels::Real;
+use crate::simd::Level;
 
 /// The matrix under `name` in tests/data/ntk.json.
 fn printed(name: &str) -> Mat<f64> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! per line of samples j (16 in f32, 8 in f64), 32 samples i at a time:
-//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, R rows by V vectors in accumulators, into a strip
+//!     C[j][lanes i] = sum_k u_j[k] u_i[k][lanes]                  cosines, R rows by V vectors in accumulators, into a buffer
 //! then per block of a line of samples j by a line of samples i:
 //!     where |C| >= 0.95:  1 - |C| <- |u_j -+ u_i|^2 / 2            rare
 //!     K[j][lanes i] = (C + |C| - sqrt(1 - |C|) |C| P(|C|)) (|z_j| / 2) (|z_i| / 2)            below 18 dimensions
@@ -10,7 +10,7 @@
 //!                   = (C + |C| - 2 |C| s Q(s^2)) (|z_j| / 2) (|z_i| / 2),  s^2 = (1 - |C|) / 2   and if not
 //!     and K leaves in whole cache lines: as it is, transposed, or both
 //! ```
-//! The strip lies in the first-level cache. Cosines could stay in registers; but then each tile of accumulators has its own end,
+//! The buffer lies in the first-level cache. Cosines could stay in registers; but then each tile of accumulators has its own end,
 //! at which the units of multiplication wait for the last sums, and the shape with the fewest loads (with 32 registers, 8 rows by
 //! 2 vectors) leaves no registers for what follows.
 //!
@@ -22,11 +22,12 @@
 
 use std::mem::MaybeUninit;
 
+use super::arccos::{ArcCosine, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
 use super::samples::Block;
-use super::store::{LINE, Place, Room, line};
+use super::store::{Destination, LINE, LineBlock, line};
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Lane64, PANEL};
-use crate::simd::{Kernel, Lanes, Level, Real, weighted_angles, weighted_mixed_angles, weighted_wide_angles};
+use crate::simd::{Kernel, Lanes, Level};
 
 /// Cosines from here on are near-duplicates or nearly opposite. At the threshold an error of the cosine, which may be several
 /// roundings in a long sum, moves K by 0.9 times itself, times the norms.
@@ -41,21 +42,21 @@ const PART: usize = 16;
 /// took 3 to 6 % longer with it.
 const MANY: usize = 18;
 
-/// Samples i of a strip whose cosines are computed before any of them is finished. Stores come in a burst after each: for 64
+/// Samples i of a buffer whose cosines are computed before any of them is finished. Stores come in a burst after each: for 64
 /// samples it is longer than the queue that hides it (f32 7 % slower, f64 3 %), and the fewer there are, the more often the units
 /// of multiplication wait.
 const WIDTH: usize = 32;
 
 /// How a cosine's sum is taken.
 #[derive(Clone, Copy)]
-struct Parts {
+struct SumParts {
     count: usize,
     /// Products in a part; the first `longer` have one more.
     steps: usize,
     longer: usize,
 }
 
-impl Parts {
+impl SumParts {
     fn new(dimension: usize) -> Self {
         let count = dimension.div_ceil(PART).max(1);
         Self { count, steps: dimension / count, longer: dimension % count }
@@ -66,9 +67,9 @@ impl Parts {
 /// at `j * line + i`. There is room for 64 samples i, though [`WIDTH`] are in use at a time: if they took each other's places, they
 /// would wait for stores that wait for memory (f32 12 % slower).
 #[repr(C)]
-struct Strip<T>([MaybeUninit<Lane64<T>>; LINE]);
+struct CosineBuffer<T>([MaybeUninit<Lane64<T>>; LINE]);
 
-impl<T: Real> Strip<T> {
+impl<T: ArcCosine> CosineBuffer<T> {
     fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; LINE])
     }
@@ -83,17 +84,19 @@ impl<T: Real> Strip<T> {
     }
 }
 
-/// Cosines of `R` samples j with `V` vectors of samples i, from `i` on, into rows of the strip from `row` on.
+/// Cosines of `R` samples j with `V` vectors of samples i, from `i` on, into rows of the buffer from `row` on.
 ///
 /// # Safety
 /// - `uj` is readable for R values, and `ui` for V vectors, at all places 64 apart that the parts count.
 #[inline(always)]
-unsafe fn cosines<T: Real, S: Lanes, const R: usize, const V: usize>(
+unsafe fn cosines<T: ArcCosine, S: Lanes, const R: usize, const V: usize>(
     s: S,
-    parts: Parts,
+    parts: SumParts,
     ui: *const T,
     uj: *const T,
-    (strip, i, row): (&mut Strip<T>, usize, usize),
+    buffer: &mut CosineBuffer<T>,
+    i: usize,
+    row: usize,
 ) {
     let (line, lanes) = (line::<T>(), T::lanes::<S>());
     assert!(i.is_multiple_of(lanes) && line.is_multiple_of(lanes) && row + R <= line);
@@ -101,14 +104,14 @@ unsafe fn cosines<T: Real, S: Lanes, const R: usize, const V: usize>(
     for part in 0..parts.count {
         let steps = parts.steps + usize::from(part < parts.longer);
         let mut c = [[T::vsplat(s, T::ZERO); V]; R];
-        // SAFETY: the caller's contract, and rows and vectors lie within their blocks of the strip.
+        // SAFETY: the caller's contract, and rows and vectors lie within their blocks of the buffer.
         unsafe {
             let b = Broadcast { start: uj.add(k * PANEL), row: 1, step: PANEL };
             accumulate(s, steps, b, ui.add(k * PANEL), &mut c);
             k += steps;
             for v in 0..V {
                 let i = i + v * lanes;
-                let to = strip.block(i).add(row * line + i % line);
+                let to = buffer.block(i).add(row * line + i % line);
                 for r in 0..R {
                     let at = to.add(r * line);
                     if part > 0 {
@@ -143,7 +146,7 @@ struct Source<T> {
 /// # Safety
 /// - The block's cosines and norms are readable, and it has F rows from `row` on.
 #[inline(always)]
-unsafe fn finish<T: Real, S: Lanes, const F: usize, const W: usize, const FEW: bool>(
+unsafe fn finish<T: ArcCosine, S: Lanes, const F: usize, const W: usize, const FEW: bool>(
     s: S,
     of: Source<T>,
     row: usize,
@@ -178,7 +181,7 @@ unsafe fn finish<T: Real, S: Lanes, const F: usize, const W: usize, const FEW: b
 /// # Safety
 /// - The block's cosines, norms and unit vectors are readable, and `entries` has room for the block.
 #[inline(never)]
-unsafe fn finish_any<T: Real, S: Lanes, const FEW: bool>(s: S, of: Source<T>, entries: *mut T) {
+unsafe fn finish_any<T: ArcCosine, S: Lanes, const FEW: bool>(s: S, of: Source<T>, entries: *mut T) {
     // Through `vectorize`, because a function on its own is not compiled for the level.
     s.vectorize(FinishAny::<T, S, FEW> { s, of, entries });
 }
@@ -190,7 +193,7 @@ struct FinishAny<T, S, const FEW: bool> {
     entries: *mut T,
 }
 
-impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for FinishAny<T, S, FEW> {
+impl<T: ArcCosine, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for FinishAny<T, S, FEW> {
     type Output = ();
 
     #[inline(always)]
@@ -240,7 +243,7 @@ impl<T: Real, S: Lanes, const FEW: bool> pulp::NullaryFnOnce for FinishAny<T, S,
 /// # Safety
 /// - `uj` is readable and `ui` readable for one vector, at `dimension` places 64 apart.
 #[inline(always)]
-unsafe fn refine<T: Real, S: Lanes>(
+unsafe fn refine<T: ArcCosine, S: Lanes>(
     s: S,
     c: T::Vector<S>,
     dimension: usize,
@@ -271,7 +274,7 @@ unsafe fn refine<T: Real, S: Lanes>(
 
 /// The tile of the samples of one block i with those of one block j, and where its entries go.
 #[derive(Clone, Copy)]
-pub(super) struct Tile<'a, T> {
+pub(super) struct GramTile<'a, T> {
     /// Samples i.
     pub left: Block<'a, T>,
     /// Samples j.
@@ -281,12 +284,12 @@ pub(super) struct Tile<'a, T> {
     /// Whether only entries with i >= j are wanted; matters on the diagonal.
     pub lower: bool,
     /// Where entry (i, j) goes.
-    pub direct: Place<T>,
+    pub direct: Destination<T>,
     /// Where entry (i, j) goes as well.
-    pub mirror: Option<Place<T>>,
+    pub mirror: Option<Destination<T>>,
 }
 
-impl<T: Real> Tile<'_, T> {
+impl<T: ArcCosine> GramTile<'_, T> {
     /// Computes the tile and writes it.
     ///
     /// # Safety
@@ -297,10 +300,10 @@ impl<T: Real> Tile<'_, T> {
     }
 }
 
-/// [`Tile::write`] as a kernel, whose maker keeps its contract.
-struct Write<'a, T>(Tile<'a, T>);
+/// [`GramTile::write`] as a kernel, whose maker keeps its contract.
+struct Write<'a, T>(GramTile<'a, T>);
 
-impl<T: Real> Kernel for Write<'_, T> {
+impl<T: ArcCosine> Kernel for Write<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -309,35 +312,35 @@ impl<T: Real> Kernel for Write<'_, T> {
     }
 }
 
-impl<T: Real> Tile<'_, T> {
+impl<T: ArcCosine> GramTile<'_, T> {
     /// Shapes of what is held in registers: cosines of R rows by V vectors, and entries of F rows by the W vectors of a line.
     #[inline(always)]
     fn shape<S: Lanes, const FEW: bool>(&self, s: S) {
         if const { size_of::<T::Vector<S>>() == 64 } {
-            self.strips::<S, 8, 2, 8, 1, FEW>(s);
+            self.lines::<S, 8, 2, 8, 1, FEW>(s);
         } else if const { size_of::<T::Vector<S>>() == 32 && S::FUSED } {
-            self.strips::<S, 4, 2, 2, 2, FEW>(s);
+            self.lines::<S, 4, 2, 2, 2, FEW>(s);
         } else if const { size_of::<T::Vector<S>>() == 32 } {
-            self.strips::<S, 2, 2, 2, 2, FEW>(s);
+            self.lines::<S, 2, 2, 2, 2, FEW>(s);
         } else {
-            self.strips::<S, 4, 4, 2, 4, FEW>(s);
+            self.lines::<S, 4, 4, 2, 4, FEW>(s);
         }
     }
 
     #[inline(always)]
-    fn strips<S: Lanes, const R: usize, const V: usize, const F: usize, const W: usize, const FEW: bool>(&self, s: S) {
+    fn lines<S: Lanes, const R: usize, const V: usize, const F: usize, const W: usize, const FEW: bool>(&self, s: S) {
         let (line, vectors) = (line::<T>(), V * T::lanes::<S>());
         let (left, right) = (self.left, self.right);
         let dimension = left.units.len();
         assert!(line.is_multiple_of(R) && line.is_multiple_of(F) && line == W * T::lanes::<S>());
         assert!(vectors.is_multiple_of(line) && WIDTH.is_multiple_of(vectors));
         assert!(right.units.len() == dimension && left.count <= PANEL && right.count <= PANEL);
-        let parts = Parts::new(dimension);
+        let parts = SumParts::new(dimension);
         let extreme = left.largest * right.largest > T::from_f64(0.25) * T::LARGEST;
         // In no dimensions these point nowhere.
         let (ui, uj) = (left.units.as_ptr().cast::<T>(), right.units.as_ptr().cast::<T>());
         let (ni, nj) = (left.half_norms.0.as_ptr(), right.half_norms.0.as_ptr());
-        let (mut strip, mut entries): (_, Room<T>) = (Strip::new(), [const { MaybeUninit::uninit() }; _]);
+        let (mut buffer, mut entries): (_, LineBlock<T>) = (CosineBuffer::new(), [const { MaybeUninit::uninit() }; _]);
         let entries = entries.as_mut_ptr().cast::<T>();
         for j in (0..right.count).step_by(line) {
             // Blocks above the diagonal are not wanted.
@@ -348,15 +351,15 @@ impl<T: Real> Tile<'_, T> {
                     for r in (0..line).step_by(R) {
                         let (ui, uj) = (ui.wrapping_add(i), uj.wrapping_add(j + r));
                         // SAFETY: all samples lie within their blocks of 64.
-                        unsafe { cosines::<T, S, R, V>(s, parts, ui, uj, (&mut strip, i, r)) };
+                        unsafe { cosines::<T, S, R, V>(s, parts, ui, uj, &mut buffer, i, r) };
                     }
                 }
                 for i in (start.max(first)..end).step_by(line) {
                     let (ui, uj) = (ui.wrapping_add(i), uj.wrapping_add(j));
-                    // SAFETY: the cosines are in the strip, samples within their blocks of 64, entries within the tile.
+                    // SAFETY: the cosines are in the buffer, samples within their blocks of 64, entries within the tile.
                     unsafe {
                         let (nj, ni) = (nj.add(j), ni.add(i));
-                        let of = Source { cosines: strip.block(i), dimension, uj, ui, nj, ni, extreme };
+                        let of = Source { cosines: buffer.block(i), dimension, uj, ui, nj, ni, extreme };
                         self.block::<S, F, W, FEW>(s, of, entries, (i, j));
                     }
                 }
@@ -368,7 +371,7 @@ impl<T: Real> Tile<'_, T> {
     ///
     /// # Safety
     /// - The block's cosines, norms and unit vectors are readable, and `entries` has room for it.
-    /// - As for [`Tile::write`].
+    /// - As for [`GramTile::write`].
     #[inline(always)]
     unsafe fn block<S: Lanes, const F: usize, const W: usize, const FEW: bool>(
         &self,
@@ -379,7 +382,7 @@ impl<T: Real> Tile<'_, T> {
     ) {
         let (line, lanes) = (line::<T>(), T::lanes::<S>());
         let whole = i + line <= self.left.count && j + line <= self.right.count && !(self.diagonal && i == j);
-        let in_lines = whole && self.direct.has_lines() && self.mirror.is_none_or(Place::has_lines);
+        let in_lines = whole && self.direct.has_lines() && self.mirror.is_none_or(Destination::has_lines);
         // From registers to where they go.
         let straight = lanes == line && in_lines;
         let mut k = [T::vsplat(s, T::ZERO); LINE];
@@ -426,7 +429,7 @@ impl<T: Real> Tile<'_, T> {
     ///
     /// # Safety
     /// - The block is readable.
-    /// - As for [`Tile::write`].
+    /// - As for [`GramTile::write`].
     unsafe fn put_part(&self, block: *const T, (i, j): (usize, usize)) {
         let line = line::<T>();
         for c in j..(j + line).min(self.right.count) {
@@ -452,7 +455,7 @@ impl<T: Real> Tile<'_, T> {
 /// # Safety
 /// - The block is readable.
 #[inline(always)]
-unsafe fn any_above<T: Real, S: Lanes>(s: S, block: *const T, bound: T) -> bool {
+unsafe fn any_above<T: ArcCosine, S: Lanes>(s: S, block: *const T, bound: T) -> bool {
     let (line, lanes) = (line::<T>(), T::lanes::<S>());
     let mut largest = [T::vsplat(s, T::ZERO); 2];
     for at in (0..line * line).step_by(2 * lanes) {

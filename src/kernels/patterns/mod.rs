@@ -5,16 +5,14 @@
 
 mod bytes;
 mod count;
-mod pack;
+mod entry;
+pub(super) mod pack;
 #[cfg(test)]
 mod tests;
 
-pub use pack::{patterns_into, patterns_with};
+pub use entry::{patterns_into, patterns_with};
 
-use faer::{MatRef, Par};
-
-use super::Panels;
-use crate::simd::Real;
+use super::panels::entries;
 use crate::{Error, Result};
 
 /// Bit-packed activation patterns of `samples` samples over `neurons` neurons.
@@ -30,20 +28,7 @@ pub struct ActivationPatterns {
 impl ActivationPatterns {
     /// Patterns without an active neuron.
     pub fn zeros(samples: usize, neurons: usize) -> Self {
-        Self { samples, neurons, words: vec![0; samples * neurons.div_ceil(64)] }
-    }
-
-    /// The patterns of the weights `w` (m x D) on the samples `z` (N x D): neuron r is active on sample j if
-    /// `w_r . z_j >= 0`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the columns differ, [`Error::NotFinite`] for a NaN or an infinity.
-    pub fn new_from<T: Real>(w: MatRef<'_, T>, z: MatRef<'_, T>, par: Par) -> Result<Self> {
-        let w = Panels::from_matrix("the weights", w)?;
-        let z = Panels::from_matrix("the samples", z)?;
-        let mut patterns = Self::zeros(0, 0);
-        patterns_into(&mut patterns, &w, &z, par)?;
-        Ok(patterns)
+        Self { samples, neurons, words: vec![0; entries(samples, neurons.div_ceil(64))] }
     }
 
     /// Makes these patterns of another shape without an active neuron, keeping the allocation where it is large enough.
@@ -51,7 +36,7 @@ impl ActivationPatterns {
         self.samples = samples;
         self.neurons = neurons;
         self.words.clear();
-        self.words.resize(samples * neurons.div_ceil(64), 0);
+        self.words.resize(entries(samples, neurons.div_ceil(64)), 0);
     }
 
     /// Number of samples (rows).

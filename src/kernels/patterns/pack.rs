@@ -10,25 +10,15 @@ use faer::Par;
 
 use super::ActivationPatterns;
 use crate::Result;
-use crate::kernels::descent::tile::{MOST_BLOCKS, RowTile, blocks_at_once, blocks_per_task, cover, write_words};
 use crate::kernels::outer::{Broadcast, accumulate};
+use crate::kernels::row_tile::{
+    BlockPair, ForwardPass, RowTile, blocks_at_once, blocks_per_task, cover, for_each_block, write_words,
+};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::simd::{Kernel, Lanes, Level, Scalar};
 
-/// [`patterns_with`] at the current level.
-///
-/// # Errors
-/// As for [`patterns_with`].
-pub fn patterns_into<T: Real>(patterns: &mut ActivationPatterns, w: &Panels<T>, z: &Panels<T>, par: Par) -> Result<()> {
-    patterns_with(Level::current(), patterns, w, z, par)
-}
-
-/// Activation patterns (N x m bits) of the weights `w` (m x D) on the samples `z` (N x D): neuron r is active on sample j if
-/// `w_r . z_j >= 0`, the inner product added up in the order of the columns. `patterns` takes the shape it needs.
-///
-/// # Errors
-/// [`crate::Error::Shape`] if `w` and `z` have different numbers of columns.
-pub fn patterns_with<T: Real>(
+/// See [`super::patterns_with`].
+pub(in crate::kernels) fn pack<T: Scalar>(
     level: Level,
     patterns: &mut ActivationPatterns,
     w: &Panels<T>,
@@ -47,58 +37,63 @@ pub fn patterns_with<T: Real>(
         let rows = z.rows().min(end * PANEL) - first * PANEL;
         // SAFETY: each task takes the rows of its own blocks of samples.
         let patterns = unsafe { out.piece(first * PANEL * words, rows * words) };
-        level.run(Blocks { z: &z.lanes()[first * inputs..end * inputs], count: end - first, w, patterns });
+        level.run(PatternBlocks { z: &z.lanes()[first * inputs..end * inputs], count: end - first, w, patterns });
     });
     Ok(())
 }
 
 /// The patterns of some blocks of 64 samples.
-struct Blocks<'a, T> {
+struct PatternBlocks<'a, T> {
     z: &'a [Lane64<T>],
     count: usize,
     w: &'a Panels<T>,
     patterns: &'a mut [u64],
 }
 
-impl<T: Real> Kernel for Blocks<'_, T> {
+impl<T: Scalar> Kernel for PatternBlocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         // 16 accumulators of 32 registers, or 12 of 16: enough to hide the latency of the multiply-adds.
-        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+        if const { S::REGISTER_COUNT >= 32 } { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
     }
 }
 
-impl<T: Real> Blocks<'_, T> {
+impl<T: Scalar> PatternBlocks<'_, T> {
     #[inline(always)]
     fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
         let (inputs, words) = (self.w.columns(), self.w.blocks());
-        let group = V * T::lanes::<S>();
-        assert!(self.z.len() == self.count * inputs && PANEL.is_multiple_of(group));
-        let (mut bits, line) = ([[0u64; PANEL]; MOST_BLOCKS], blocks_at_once::<T>(inputs));
-        for first in (0..words).step_by(line) {
-            let blocks = first..(first + line).min(words);
-            for sample in 0..self.count {
-                let z = &self.z[sample * inputs..][..inputs];
-                for block in blocks.clone() {
-                    let (neurons, w) = (self.w.rows_in(block), self.w.block(block));
-                    let bits = &mut bits[block - first];
-                    *bits = [0; PANEL];
-                    for first_lane in (0..PANEL).step_by(group) {
-                        // SAFETY: W has `inputs` columns of 64 neurons in this block and z as many of 64 samples, and lanes
-                        // first_lane .. first_lane + group exist, as the group divides 64.
-                        unsafe {
-                            let z = z.as_ptr().cast::<T>().add(first_lane);
-                            let w = w.as_ptr().cast();
-                            cover::<R>(neurons, Signs::<T, S, V> { s, inputs, w, z, bits, first_lane });
-                        }
-                    }
-                    s.transpose_bits(bits);
-                }
-                write_words(&mut self.patterns[sample * PANEL * words..], words, first, &bits[..blocks.len()]);
-            }
+        assert!(self.z.len() == self.count * inputs);
+        let (count, line, group) = (self.count, blocks_at_once::<T>(inputs), V * T::lanes::<S>());
+        for_each_block(s, count, words, line, group, &mut TiledPatterns::<T, R, V>(self));
+    }
+}
+
+/// The same with tiles of R neurons by V vectors.
+struct TiledPatterns<'a, T, const R: usize, const V: usize>(PatternBlocks<'a, T>);
+
+impl<T: Scalar, const R: usize, const V: usize> ForwardPass for TiledPatterns<'_, T, R, V> {
+    #[inline(always)]
+    fn lanes<S: Lanes>(&mut self, s: S, at: BlockPair, bits: &mut [u64; PANEL], first_lane: usize) {
+        let of = &self.0;
+        let (inputs, neurons, w) = (of.w.columns(), of.w.rows_in(at.neuron), of.w.block(at.neuron));
+        let z = &of.z[at.sample * inputs..][..inputs];
+        // SAFETY: W has `inputs` columns of 64 neurons in this block and z as many of 64 samples, and V vectors from first_lane on
+        // exist.
+        unsafe {
+            let (w, z) = (w.as_ptr().cast::<T>(), z.as_ptr().cast::<T>().add(first_lane));
+            cover::<R>(neurons, Signs::<T, S, V> { s, inputs, w, z, bits, first_lane });
         }
+    }
+
+    #[inline(always)]
+    fn end<S: Lanes>(&mut self, s: S, sample: usize, first: usize, bits: &mut [[u64; PANEL]]) {
+        for bits in &mut *bits {
+            s.transpose_bits(bits);
+        }
+        let words = self.0.w.blocks();
+        write_words(&mut self.0.patterns[sample * PANEL * words..], words, first, bits);
     }
 }
 
@@ -112,7 +107,7 @@ struct Signs<'a, T, S, const V: usize> {
     first_lane: usize,
 }
 
-impl<T: Real, S: Lanes, const V: usize> RowTile for Signs<'_, T, S, V> {
+impl<T: Scalar, S: Lanes, const V: usize> RowTile for Signs<'_, T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         let s = self.s;

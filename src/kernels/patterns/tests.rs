@@ -4,6 +4,7 @@ use faer::{Mat, Par};
 
 use super::*;
 use crate::kernels::descent;
+use crate::kernels::{Panels, Real};
 use crate::simd::{Level, Popcount};
 
 /// Deterministic values in [-1, 1) whose period fits no tile.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::quintets::MOST;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, PANEL, Panels, for_each_task};
-use crate::simd::{BitWord, CountBits, CountKernel, Lanes, Popcount, Real};
+use crate::simd::{BitWord, CountBits, CountKernel, Lanes, Popcount, Scalar};
 
 /// Classes of neurons.
 pub(super) const CLASSES: usize = 1 << (MOST - 1);
@@ -14,7 +14,7 @@ pub(super) const CLASSES: usize = 1 << (MOST - 1);
 /// Which neuron each bit of the counted rows stands for: the neurons class by class, each class from a whole word on, or all as
 /// they come.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Order {
+pub(super) struct NeuronOrder {
     /// The class of every neuron.
     classes: Vec<u8>,
     /// For each bit its neuron, or the end of the last word where the bit is padding; empty if the neurons keep their places.
@@ -23,13 +23,13 @@ pub(super) struct Order {
     starts: [usize; CLASSES + 1],
 }
 
-impl Order {
+impl NeuronOrder {
     /// Sorts the neurons by the signs of at most five outputs, up to a sign common to all: bit `t - 1` of a neuron's class says
     /// whether output t has another sign than output 0. Those of one class stay in order, and for one output all keep their places.
     ///
     /// # Panics
     /// Unless there are one to [`MOST`] outputs, all of them columns of `a`.
-    pub fn by_signs<T: Real>(&mut self, a: &Panels<T>, outputs: &[usize]) {
+    pub fn by_signs<T: Scalar>(&mut self, a: &Panels<T>, outputs: &[usize]) {
         assert!((1..=MOST).contains(&outputs.len()), "the classes are of one to five outputs");
         self.classes.clear();
         self.neurons.clear();
@@ -76,14 +76,14 @@ impl Order {
 
 /// The patterns of one set of samples in the layouts that are counted.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Side {
+pub(super) struct CountedPatterns {
     /// For every block of 64 samples and every neuron the bits of the samples, and at the end a word of zeros that padding reads.
     by_neuron: Vec<u64>,
     /// For every block of 64 samples the words of an order.
     bits: Vec<BitWord>,
 }
 
-impl Side {
+impl CountedPatterns {
     /// Takes the patterns of a set, for orders that sort the neurons.
     pub fn take(&mut self, count: Popcount, patterns: &ActivationPatterns, workers: usize) {
         let (blocks, words) = (patterns.samples().div_ceil(PANEL), neuron_words(patterns));
@@ -97,7 +97,7 @@ impl Side {
     }
 
     /// Takes the patterns of a set, if the order asks for it, and arranges them once.
-    pub fn set(&mut self, count: Popcount, patterns: &ActivationPatterns, order: &Order, workers: usize) {
+    pub fn set(&mut self, count: Popcount, patterns: &ActivationPatterns, order: &NeuronOrder, workers: usize) {
         if !order.neurons.is_empty() {
             self.take(count, patterns, workers);
         }
@@ -105,8 +105,8 @@ impl Side {
     }
 
     /// Arranges the patterns in blocks of 64 samples, `order.words()` words each, one block after the other. Where the order sorts
-    /// the neurons, [`Side::take`] was called with these patterns.
-    pub fn arrange(&mut self, count: Popcount, patterns: &ActivationPatterns, order: &Order, workers: usize) {
+    /// the neurons, [`CountedPatterns::take`] was called with these patterns.
+    pub fn arrange(&mut self, count: Popcount, patterns: &ActivationPatterns, order: &NeuronOrder, workers: usize) {
         let (blocks, words) = (patterns.samples().div_ceil(PANEL), order.words());
         let by_neuron = &self.by_neuron;
         self.bits.resize(blocks * words, BitWord([0; 64]));
@@ -120,7 +120,7 @@ impl Side {
 
     /// The words of a block, as last arranged.
     #[inline(always)]
-    pub fn block(&self, block: usize, order: &Order) -> &[BitWord] {
+    pub fn block(&self, block: usize, order: &NeuronOrder) -> &[BitWord] {
         &self.bits[block * order.words()..][..order.words()]
     }
 }
@@ -151,7 +151,7 @@ struct ArrangeBlock<'a> {
     patterns: &'a ActivationPatterns,
     by_neuron: &'a [u64],
     block: usize,
-    order: &'a Order,
+    order: &'a NeuronOrder,
 }
 
 impl CountKernel for ArrangeBlock<'_> {
@@ -190,7 +190,7 @@ fn gather(patterns: &ActivationPatterns, block: usize, word: usize) -> [u64; 64]
     bits
 }
 
-/// Words of [`Side::by_neuron`] for a block of 64 samples.
+/// Words of [`CountedPatterns::by_neuron`] for a block of 64 samples.
 fn neuron_words(patterns: &ActivationPatterns) -> usize {
     64 * patterns.words_per_row() + 1
 }

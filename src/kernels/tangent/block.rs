@@ -15,50 +15,26 @@
 
 use faer::{MatMut, Par};
 
-use super::bits::{Order, Side};
+use super::bits::{CountedPatterns, NeuronOrder};
 use super::gram::{inner_products, times_counts};
 use super::target::{Target, transpose};
-use super::{Features, Pending, Worker, Workspace, check_outputs, check_sides};
+use super::{Features, Pending, TangentKernel, Worker, Workspace};
 use crate::Result;
-use crate::kernels::panels::check_shape;
+use crate::kernels::panels::{check_shape, entries};
 use crate::kernels::{PANEL, Panels, for_each_task_then};
-use crate::simd::{BitWord, CountBits, CountKernel, Counts, Kernel, Lanes, Popcount, Real};
+use crate::simd::{BitWord, CountBits, CountKernel, Counts, Kernel, Lanes, Popcount, Scalar};
 
-/// [`block_with`] at the current level.
-///
-/// # Errors
-/// As for [`block_with`].
-pub fn block_into<T: Real>(
-    out: MatMut<'_, T>,
-    outputs: (usize, usize),
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    block_with(Popcount::current(), out, outputs, a, rows, columns, workspace, par)
-}
-
-/// Block H^{ik} (N1 x N2), `(i, k) = outputs`, between two sets of samples, for instance test against training; `a` (m x d)
-/// holds the output signs.
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if there is no such output or a sign is
-/// not +-1, [`crate::Error::Empty`] without neurons.
-#[allow(clippy::too_many_arguments)] // the arguments of the formula
-pub fn block_with<T: Real>(
+/// See [`super::block_with`].
+pub(in crate::kernels) fn block<T: Scalar>(
     count: Popcount,
     out: MatMut<'_, T>,
     outputs: (usize, usize),
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
+    kernel: TangentKernel<'_, T>,
     workspace: &mut Workspace<T>,
     par: Par,
 ) -> Result<()> {
-    check_sides(a, rows, columns)?;
-    check_outputs(a, [outputs.0, outputs.1])?;
+    kernel.check([outputs.0, outputs.1])?;
+    let TangentKernel { a, rows, columns } = kernel;
     check_shape("the output", out.nrows(), out.ncols(), rows.samples(), columns.samples())?;
     let (target, by_columns) = Target::new(out);
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
@@ -67,7 +43,7 @@ pub fn block_with<T: Real>(
     order.by_signs(a, distinct(&outputs.into()));
     line_bits.set(count, lines.patterns, order, workers.len());
     lane_bits.set(count, lanes.patterns, order, workers.len());
-    let pass = Pass {
+    let tiles = BlockTiles {
         target: &target,
         lines: (line_bits, lines.z),
         lanes: (lane_bits, lanes.z),
@@ -75,32 +51,13 @@ pub fn block_with<T: Real>(
         scale: T::from_f64(1.0 / a.rows() as f64),
     };
     let across = lanes.z.blocks();
-    let tile = |worker: &mut _, task| pass.tile(count, worker, (task / across, task % across), false);
-    for_each_task_then(lines.z.blocks() * across, workers, tile, |worker| pass.finish(count, worker));
+    let tile = |worker: &mut _, task| tiles.tile(count, worker, (task / across, task % across), false);
+    for_each_task_then(entries(lines.z.blocks(), across), workers, tile, |worker| tiles.finish(count, worker));
     Ok(())
 }
 
-/// [`symmetric_block_with`] at the current level.
-///
-/// # Errors
-/// As for [`symmetric_block_with`].
-pub fn symmetric_block_into<T: Real>(
-    out: MatMut<'_, T>,
-    outputs: (usize, usize),
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    symmetric_block_with(Popcount::current(), out, outputs, a, samples, workspace, par)
-}
-
-/// Block H^{ik} (N x N), `(i, k) = outputs`, of a set of samples against itself. It is symmetric whatever i and k are, so half
-/// of it is computed, and mirrored.
-///
-/// # Errors
-/// As for [`block_with`].
-pub fn symmetric_block_with<T: Real>(
+/// See [`super::symmetric_block_with`].
+pub(in crate::kernels) fn symmetric_block<T: Scalar>(
     count: Popcount,
     out: MatMut<'_, T>,
     outputs: (usize, usize),
@@ -109,15 +66,14 @@ pub fn symmetric_block_with<T: Real>(
     workspace: &mut Workspace<T>,
     par: Par,
 ) -> Result<()> {
-    check_sides(a, samples, samples)?;
-    check_outputs(a, [outputs.0, outputs.1])?;
+    TangentKernel::symmetric(a, samples).check([outputs.0, outputs.1])?;
     check_shape("the output", out.nrows(), out.ncols(), samples.samples(), samples.samples())?;
     let (target, _) = Target::new(out);
     workspace.reserve(par);
     let Workspace { lines: bits, order, workers, .. } = workspace;
     order.by_signs(a, distinct(&outputs.into()));
     bits.set(count, samples.patterns, order, workers.len());
-    let pass = Pass {
+    let tiles = BlockTiles {
         target: &target,
         lines: (bits, samples.z),
         lanes: (bits, samples.z),
@@ -125,8 +81,8 @@ pub fn symmetric_block_with<T: Real>(
         scale: T::from_f64(1.0 / a.rows() as f64),
     };
     let blocks = samples.z.blocks();
-    let tile = |worker: &mut _, task| pass.tile(count, worker, below_diagonal(task), true);
-    for_each_task_then(blocks * (blocks + 1) / 2, workers, tile, |worker| pass.finish(count, worker));
+    let tile = |worker: &mut _, task| tiles.tile(count, worker, below_diagonal(task), true);
+    for_each_task_then(entries(blocks, blocks + 1) / 2, workers, tile, |worker| tiles.finish(count, worker));
     Ok(())
 }
 
@@ -150,23 +106,23 @@ fn below_diagonal(n: usize) -> (usize, usize) {
 }
 
 /// What every tile reads.
-struct Pass<'a, T> {
+struct BlockTiles<'a, T> {
     target: &'a Target<'a, T>,
-    lines: (&'a Side, &'a Panels<T>),
-    lanes: (&'a Side, &'a Panels<T>),
-    order: &'a Order,
+    lines: (&'a CountedPatterns, &'a Panels<T>),
+    lanes: (&'a CountedPatterns, &'a Panels<T>),
+    order: &'a NeuronOrder,
     scale: T,
 }
 
-impl<T: Copy> Clone for Pass<'_, T> {
+impl<T: Copy> Clone for BlockTiles<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy> Copy for Pass<'_, T> {}
+impl<T: Copy> Copy for BlockTiles<'_, T> {}
 
-impl<T: Real> Pass<'_, T> {
+impl<T: Scalar> BlockTiles<'_, T> {
     /// Computes and writes the tile of 64 lines by 64 lanes at `at`, and leaves its transpose in the worker's buffer if `mirror`
     /// and it is off the diagonal.
     fn tile(self, count: Popcount, worker: &mut Worker<T>, at: (usize, usize), mirror: bool) {
@@ -176,14 +132,14 @@ impl<T: Real> Pass<'_, T> {
         for first in (0..zb.rows_in(at.0)).step_by(4) {
             // Counting knows no floating-point type and the rest no way of counting, so that each is compiled few times.
             count.run(CountLines { b, first, x, groups, plus, counts: &mut worker.counts[0] });
-            count.level().run(FinishLines { pass: self, worker, at, first });
+            count.level().run(FinishLines { tiles: self, worker, at, first });
         }
-        count.level().run(FinishTile { pass: self, worker, at, mirror });
+        count.level().run(FinishTile { tiles: self, worker, at, mirror });
     }
 
     /// Writes what the last tile left, and orders all stores before what comes later.
     fn finish(self, count: Popcount, worker: &mut Worker<T>) {
-        count.level().run(FinishWorker { pass: self, worker });
+        count.level().run(FinishWorker { tiles: self, worker });
     }
 
     /// Writes up to `most` lines of what the last tile left.
@@ -225,19 +181,19 @@ impl CountKernel for CountLines<'_> {
 
 /// Multiplies the counts of four lines by the inner products, and writes them.
 struct FinishLines<'a, T> {
-    pass: Pass<'a, T>,
+    tiles: BlockTiles<'a, T>,
     worker: &'a mut Worker<T>,
     at: (usize, usize),
     first: usize,
 }
 
-impl<T: Real> Kernel for FinishLines<'_, T> {
+impl<T: Scalar> Kernel for FinishLines<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        let Self { pass, worker, at: (line, lane), first } = self;
-        let Pass { target, lines: (_, zb), lanes: (_, zx), scale, .. } = pass;
+        let Self { tiles, worker, at: (line, lane), first } = self;
+        let BlockTiles { target, lines: (_, zb), lanes: (_, zx), scale, .. } = tiles;
         let (rows, lanes) = ((zb.rows_in(line) - first).min(4), zx.rows_in(lane));
         let tile = &mut worker.tiles[first..first + 4];
         inner_products(s, zb.block(line), first, zx.block(lane), lanes, scale, tile);
@@ -246,29 +202,29 @@ impl<T: Real> Kernel for FinishLines<'_, T> {
         // ends with a fence.
         unsafe {
             target.write(s, &tile[..rows], line * PANEL + first, lane * PANEL, lanes);
-            pass.write_pending(s, worker, 4);
+            tiles.write_pending(s, worker, 4);
         }
     }
 }
 
 /// Ends a tile: its transpose takes the place of that of the last tile, which is written as far as it is not yet.
 struct FinishTile<'a, T> {
-    pass: Pass<'a, T>,
+    tiles: BlockTiles<'a, T>,
     worker: &'a mut Worker<T>,
     at: (usize, usize),
     mirror: bool,
 }
 
-impl<T: Real> Kernel for FinishTile<'_, T> {
+impl<T: Scalar> Kernel for FinishTile<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        let Self { pass, worker, at: (line, lane), mirror } = self;
+        let Self { tiles, worker, at: (line, lane), mirror } = self;
         // SAFETY: a worker ends with a fence.
-        unsafe { pass.write_pending(s, worker, PANEL) };
+        unsafe { tiles.write_pending(s, worker, PANEL) };
         if mirror && line != lane {
-            let (rows, lanes) = (pass.lines.1.rows_in(line), pass.lanes.1.rows_in(lane));
+            let (rows, lanes) = (tiles.lines.1.rows_in(line), tiles.lanes.1.rows_in(lane));
             let (tile, transposed) = worker.tiles.split_at_mut(PANEL);
             transpose(s, tile, rows, lanes, transposed);
             worker.pending = Some(Pending { at: (lane * PANEL, line * PANEL), lines: lanes, written: 0, lanes: rows });
@@ -278,17 +234,17 @@ impl<T: Real> Kernel for FinishTile<'_, T> {
 
 /// Ends the work of a worker.
 struct FinishWorker<'a, T> {
-    pass: Pass<'a, T>,
+    tiles: BlockTiles<'a, T>,
     worker: &'a mut Worker<T>,
 }
 
-impl<T: Real> Kernel for FinishWorker<'_, T> {
+impl<T: Scalar> Kernel for FinishWorker<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         // SAFETY: the fence follows.
-        unsafe { self.pass.write_pending(s, self.worker, PANEL) };
+        unsafe { self.tiles.write_pending(s, self.worker, PANEL) };
         s.fence();
     }
 }

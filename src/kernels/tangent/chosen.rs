@@ -2,12 +2,13 @@
 
 use faer::{MatMut, Par};
 
-use super::block::{block_with, symmetric_block_with};
-use super::{Features, Workspace, check_outputs, check_sides};
+use super::entry::{block_with, symmetric_block_with};
+use super::{Features, TangentKernel, Workspace, check_outputs, check_sides};
 use crate::Result;
 use crate::kernels::Panels;
 use crate::kernels::panels::check_shape;
-use crate::simd::{Popcount, Real};
+use crate::kernels::real::Real;
+use crate::simd::Popcount;
 
 /// Blocks H^{ik} (N1 x N2 each) between two sets of samples, for instance those of the diagonal or of one output with all
 /// others: each with its outputs `(i, k)` and where it goes.
@@ -15,19 +16,18 @@ use crate::simd::{Popcount, Real};
 /// The blocks `i = k` are one and the same, and (k, i) is (i, k); what occurs again is copied.
 ///
 /// # Errors
-/// As for [`block_with`]; what the blocks then hold is not said.
+/// As for [`block_with`]; the content of the blocks is then unspecified.
 pub fn blocks_with<T: Real>(
     count: Popcount,
     blocks: &mut [((usize, usize), MatMut<'_, T>)],
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
+    kernel: TangentKernel<'_, T>,
     workspace: &mut Workspace<T>,
     par: Par,
 ) -> Result<()> {
+    let TangentKernel { a, rows, columns } = kernel;
     check_sides(a, rows, columns)?;
     each(blocks, a, (rows.samples(), columns.samples()), |out, outputs| {
-        block_with(count, out, outputs, a, rows, columns, workspace, par)
+        block_with(count, out, outputs, kernel, workspace, par)
     })
 }
 

@@ -10,7 +10,7 @@
 //! so that ten pairs cost the counting of one, and a Walsh-Hadamard transform over the classes: its coefficient `u` has the sign of
 //! the product of the bits of c that are set in u, and the pair (s, t) is the coefficient with the bits of s and of t.
 
-use super::bits::{CLASSES, Order};
+use super::bits::{CLASSES, NeuronOrder};
 use super::quintets::{MOST, PAIRS};
 use crate::kernels::PANEL;
 use crate::simd::{BitWord, CountBits, Counts, Lanes};
@@ -34,18 +34,26 @@ const COEFFICIENTS: [usize; PAIRS] = {
 /// Counts of four lines and 64 lanes for every class of neurons.
 pub(super) type ClassCounts = [Counts; CLASSES];
 
-/// Counts class `class` for the four lines of a block from `first` on; as for [`CountBits::count`].
+/// Four lines of a block of bit rows, from `first` on.
+#[derive(Clone, Copy)]
+pub(super) struct FourLines<'a> {
+    pub words: &'a [BitWord],
+    pub first: usize,
+}
+
+/// Counts class `class` for four lines; as for [`CountBits::count`].
 #[inline(always)]
 pub(super) fn count_class<C: CountBits>(
     counter: C,
-    (order, class): (&Order, usize),
-    (b, first): (&[BitWord], usize),
+    order: &NeuronOrder,
+    class: usize,
+    lines: FourLines<'_>,
     x: &[BitWord],
     groups: usize,
     counts: &mut ClassCounts,
 ) {
     let words = order.class(class);
-    counter.count(&b[words.clone()], first, &x[words.clone()], groups, words.len(), &mut counts[class]);
+    counter.count(&lines.words[words.clone()], lines.first, &x[words.clone()], groups, words.len(), &mut counts[class]);
 }
 
 /// The signed counts of line `r` of four and the lanes of one vector from `lane` on, by pairs of outputs; as wrapping integers.

@@ -2,15 +2,15 @@
 
 use faer::{MatRef, Par};
 
-use super::bits::{CLASSES, Order, Side};
-use super::classes::{ClassCounts, count_class, signed_counts};
+use super::bits::{CLASSES, CountedPatterns, NeuronOrder};
+use super::classes::{ClassCounts, FourLines, count_class, signed_counts};
 use super::gram::inner_products;
 use super::quintets::{PAIRS, Quintet, quintets};
-use super::{Features, check_outputs, check_sides, reference};
+use super::{Features, TangentKernel, reference};
 use crate::Result;
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, for_each_task, workers};
-use crate::simd::{CountBits, CountKernel, Counts, Lanes, Popcount, Real};
+use crate::simd::{CountBits, CountKernel, Counts, Lanes, Popcount, Scalar};
 
 /// Lines of one task.
 const LINES: usize = 32;
@@ -40,29 +40,8 @@ impl Drift {
     }
 }
 
-/// [`drift_with`] at the current level.
-///
-/// # Errors
-/// As for [`drift_with`].
-pub fn drift<T: Real>(
-    now: &ActivationPatterns,
-    start: &ActivationPatterns,
-    a: &Panels<T>,
-    z: &Panels<T>,
-    par: Par,
-) -> Result<Drift> {
-    drift_with(Popcount::current(), now, start, a, z, par)
-}
-
-/// Drift of the kernel on the samples `z` (N x D) with output signs `a` (m x d), from the patterns `start` at the initial weights
-/// to the patterns `now`; accumulated tile by tile in f64, no dN x dN matrix is ever stored.
-///
-/// The limit is `I_d (x) K` with `K(z, z') = <z, z'> (pi - angle) / (2 pi)` (HRX section 4).
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if a sign is not +-1,
-/// [`crate::Error::Empty`] without neurons, [`crate::Error::NotFinite`] if a sample is not finite.
-pub fn drift_with<T: Real>(
+/// See [`super::drift_with`].
+pub(in crate::kernels) fn kernel_drift<T: Scalar>(
     count: Popcount,
     now: &ActivationPatterns,
     start: &ActivationPatterns,
@@ -70,8 +49,8 @@ pub fn drift_with<T: Real>(
     z: &Panels<T>,
     par: Par,
 ) -> Result<Drift> {
-    check_sides(a, Features { patterns: now, z }, Features { patterns: start, z })?;
-    check_outputs(a, 0..a.columns())?;
+    let (rows, columns) = (Features { patterns: now, z }, Features { patterns: start, z });
+    TangentKernel { a, rows, columns }.check(0..a.columns())?;
     if a.columns() == 0 {
         return Ok(Drift { change: 0.0, start: 0.0, gap: 0.0, limit: 0.0 });
     }
@@ -81,11 +60,11 @@ pub fn drift_with<T: Real>(
     let z = Panels::from_matrix("the samples", MatRef::from_row_major_slice(&rows, samples, inputs))?;
     // Unmoved patterns need no second count.
     let sets = if now == start { &[start][..] } else { &[start, now][..] };
-    let mut sides = [Side::default(), Side::default()];
+    let mut sides = [CountedPatterns::default(), CountedPatterns::default()];
     for (side, patterns) in sides.iter_mut().zip(sets) {
         side.take(count, patterns, workers);
     }
-    let mut order = Order::default();
+    let mut order = NeuronOrder::default();
     let tasks = samples.div_ceil(LINES);
     let mut sums = vec![[0.0; 4]; tasks];
     let mut buffers = vec![Buffers::new(); workers];
@@ -95,15 +74,22 @@ pub fn drift_with<T: Real>(
             side.arrange(count, patterns, &order, workers);
         }
         let once = (n == 0).then_some(a.columns() as f64);
-        let pass =
-            Pass { sides: &sides[..sets.len()], order: &order, quintet, once, z: &z, rows: &rows, neurons: a.rows() };
+        let tiles = DriftTiles {
+            sides: &sides[..sets.len()],
+            order: &order,
+            quintet,
+            once,
+            z: &z,
+            rows: &rows,
+            neurons: a.rows(),
+        };
         let out = Disjoint::new(&mut sums);
         for_each_task(tasks, &mut buffers, |buffers, task| {
             // The last tasks have the most lanes, so they come first and the short ones fill the gaps at the end.
             let task = tasks - 1 - task;
             // SAFETY: each task takes its own sums.
             let sums = unsafe { &mut out.piece(task, 1)[0] };
-            pass.lines(count, buffers, task * LINES, sums);
+            tiles.lines(count, buffers, task * LINES, sums);
         });
     }
     let mut total = [0.0; 4];
@@ -117,10 +103,10 @@ pub fn drift_with<T: Real>(
 }
 
 /// What every task reads.
-struct Pass<'a> {
+struct DriftTiles<'a> {
     /// The patterns at the start, then those now unless they are the same.
-    sides: &'a [Side],
-    order: &'a Order,
+    sides: &'a [CountedPatterns],
+    order: &'a NeuronOrder,
     quintet: &'a Quintet,
     /// The number of outputs, where the blocks on the diagonal are to be added as well: in one of the quintets.
     once: Option<f64>,
@@ -154,14 +140,14 @@ impl Buffers {
     }
 }
 
-impl Pass<'_> {
+impl DriftTiles<'_> {
     /// Adds the lines from `first` on against the lanes up to the diagonal.
     fn lines(&self, count: Popcount, buffers: &mut Buffers, first: usize, sums: &mut [f64; 4]) {
         let samples = self.z.rows();
         for block in 0..=first / PANEL {
             let width = self.z.rows_in(block).min(first + LINES - block * PANEL);
             for line in (first..samples.min(first + LINES)).step_by(4) {
-                count.run(Tile { pass: self, buffers: &mut *buffers, line, block, width });
+                count.run(DriftTile { tiles: self, buffers: &mut *buffers, line, block, width });
                 for r in 0..4.min(samples - line) {
                     for lane in 0..width {
                         let l = block * PANEL + lane;
@@ -206,38 +192,46 @@ impl Pass<'_> {
 }
 
 /// Inner products, signed counts and their squares of four lines with a block of lanes.
-struct Tile<'a> {
-    pass: &'a Pass<'a>,
+struct DriftTile<'a> {
+    tiles: &'a DriftTiles<'a>,
     buffers: &'a mut Buffers,
     line: usize,
     block: usize,
     width: usize,
 }
 
-impl CountKernel for Tile<'_> {
+impl CountKernel for DriftTile<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<C: CountBits>(self, counter: C) {
-        let Self { pass, buffers, line, block, width } = self;
+        let Self { tiles, buffers, line, block, width } = self;
         let (own, within, s) = (line / PANEL, line % PANEL, counter.lanes());
         let Buffers { counts, gram, signed, squares } = buffers;
-        inner_products(s, pass.z.block(own), within, pass.z.block(block), width, 1.0 / pass.neurons as f64, gram);
-        for (side, signed) in pass.sides.iter().zip(signed.iter_mut()) {
-            let (b, x) = (side.block(own, pass.order), side.block(block, pass.order));
+        inner_products(s, tiles.z.block(own), within, tiles.z.block(block), width, 1.0 / tiles.neurons as f64, gram);
+        for (side, signed) in tiles.sides.iter().zip(signed.iter_mut()) {
+            let (b, x) = (side.block(own, tiles.order), side.block(block, tiles.order));
             for class in 0..CLASSES {
-                count_class(counter, (pass.order, class), (b, within), x, width.div_ceil(16), counts);
+                count_class(
+                    counter,
+                    tiles.order,
+                    class,
+                    FourLines { words: b, first: within },
+                    x,
+                    width.div_ceil(16),
+                    counts,
+                );
             }
             write_signed(s, counts, signed, width);
         }
         squares.iter_mut().for_each(|squares| squares.fill(Lane64([0.0; PANEL])));
         let [start, now] = signed;
-        // Each pair of outputs once; the blocks on the diagonal come in from outside, see `Pass::once`.
-        for &(pair, _) in pass.quintet.blocks.iter().filter(|(_, (i, k))| i < k) {
+        // Each pair of outputs once; the blocks on the diagonal come in from outside, see `DriftTiles::once`.
+        for &(pair, _) in tiles.quintet.blocks.iter().filter(|(_, (i, k))| i < k) {
             for r in 0..4 {
                 let (start, now) = (&start[4 * pair + r], &now[4 * pair + r]);
                 add_squares(start, &mut squares[0][r]);
-                if pass.sides.len() > 1 {
+                if tiles.sides.len() > 1 {
                     add_squares_of_change(start, now, &mut squares[1][r]);
                 }
             }

@@ -19,17 +19,17 @@ use std::ops::Range;
 
 use faer::{MatMut, Par};
 
-use super::bits::{CLASSES, Order, Side};
-use super::block::symmetric_block_with;
-use super::classes::{ClassCounts, count_class, signed_counts};
+use super::bits::{CLASSES, CountedPatterns, NeuronOrder};
+use super::block::symmetric_block;
+use super::classes::{ClassCounts, FourLines, count_class, signed_counts};
 use super::gram::inner_products;
 use super::quintets::{PAIRS, quintets};
 use super::target::Target;
-use super::{Features, Pending, Worker, Workspace, check_outputs, check_sides};
+use super::{Features, Pending, TangentKernel, Worker, Workspace};
 use crate::Result;
-use crate::kernels::panels::check_shape;
+use crate::kernels::panels::{check_shape, entries};
 use crate::kernels::{Lane64, PANEL, Panels, for_each_task_then};
-use crate::simd::{CountBits, CountKernel, Kernel, Lanes, Popcount, Real};
+use crate::simd::{CountBits, CountKernel, Kernel, Lanes, Popcount, Scalar};
 
 /// Most lines of one task; they share what is read of the lanes.
 const LINES: usize = 32;
@@ -47,65 +47,26 @@ const BURSTS: usize = 4;
 /// Where the values begin in the buffer of a worker, behind the inner products; four lines for each pair.
 const VALUES: usize = 4;
 
-/// [`full_with`] at the current level.
-///
-/// # Errors
-/// As for [`full_with`].
-pub fn full_into<T: Real>(
-    out: MatMut<'_, T>,
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    full_with(Popcount::current(), out, a, rows, columns, workspace, par)
-}
-
-/// The whole kernel H (dN1 x dN2) between two sets of samples: row `i*N1 + j`, column `k*N2 + l`; `a` (m x d) holds the output
-/// signs.
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if a sign is not +-1,
-/// [`crate::Error::Empty`] without neurons.
-pub fn full_with<T: Real>(
+/// See [`super::full_with`].
+pub(in crate::kernels) fn full<T: Scalar>(
     count: Popcount,
     out: MatMut<'_, T>,
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
+    kernel: TangentKernel<'_, T>,
     workspace: &mut Workspace<T>,
     par: Par,
 ) -> Result<()> {
-    check_sides(a, rows, columns)?;
-    check_outputs(a, 0..a.columns())?;
+    let TangentKernel { a, rows, columns } = kernel;
+    kernel.check(0..a.columns())?;
     let (n1, n2) = (rows.samples(), columns.samples());
-    check_shape("the output", out.nrows(), out.ncols(), a.columns() * n1, a.columns() * n2)?;
+    check_shape("the output", out.nrows(), out.ncols(), entries(a.columns(), n1), entries(a.columns(), n2))?;
     let (target, by_columns) = Target::new(out);
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
-    all_blocks(count, &target, a, (lines, lanes), workspace, par);
+    all_blocks(count, &target, TangentKernel { a, rows: lines, columns: lanes }, workspace, par);
     Ok(())
 }
 
-/// [`symmetric_full_with`] at the current level.
-///
-/// # Errors
-/// As for [`symmetric_full_with`].
-pub fn symmetric_full_into<T: Real>(
-    out: MatMut<'_, T>,
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    symmetric_full_with(Popcount::current(), out, a, samples, workspace, par)
-}
-
-/// The whole kernel H (dN x dN) of a set of samples against itself: row `i*N + j`, column `k*N + l`.
-///
-/// # Errors
-/// As for [`full_with`].
-pub fn symmetric_full_with<T: Real>(
+/// See [`super::symmetric_full_with`].
+pub(in crate::kernels) fn symmetric_full<T: Scalar>(
     count: Popcount,
     out: MatMut<'_, T>,
     a: &Panels<T>,
@@ -113,16 +74,16 @@ pub fn symmetric_full_with<T: Real>(
     workspace: &mut Workspace<T>,
     par: Par,
 ) -> Result<()> {
-    check_sides(a, samples, samples)?;
-    check_outputs(a, 0..a.columns())?;
-    let n = samples.samples();
-    check_shape("the output", out.nrows(), out.ncols(), a.columns() * n, a.columns() * n)?;
+    let kernel = TangentKernel::symmetric(a, samples);
+    kernel.check(0..a.columns())?;
+    let n = entries(a.columns(), samples.samples());
+    check_shape("the output", out.nrows(), out.ncols(), n, n)?;
     if a.columns() == 1 {
         // A single block counts half of what is symmetric, and nothing else is to be gained.
-        return symmetric_block_with(count, out, (0, 0), a, samples, workspace, par);
+        return symmetric_block(count, out, (0, 0), a, samples, workspace, par);
     }
     let (target, _) = Target::new(out);
-    all_blocks(count, &target, a, (samples, samples), workspace, par);
+    all_blocks(count, &target, kernel, workspace, par);
     Ok(())
 }
 
@@ -134,14 +95,15 @@ pub fn counting_passes(outputs: usize) -> usize {
 }
 
 /// Writes all blocks, a quintet of outputs at a time.
-fn all_blocks<T: Real>(
+fn all_blocks<T: Scalar>(
     count: Popcount,
     target: &Target<'_, T>,
-    a: &Panels<T>,
-    (lines, lanes): (Features<'_, T>, Features<'_, T>),
+    kernel: TangentKernel<'_, T>,
     workspace: &mut Workspace<T>,
     par: Par,
 ) {
+    // Rows and columns of the target are its lines and lanes.
+    let TangentKernel { a, rows: lines, columns: lanes } = kernel;
     workspace.reserve(par);
     let Workspace { lines: line_bits, lanes: lane_bits, order, workers } = workspace;
     let same = std::ptr::eq(lines.patterns, lanes.patterns);
@@ -155,7 +117,7 @@ fn all_blocks<T: Real>(
         if !same {
             lane_bits.arrange(count, lanes.patterns, order, workers.len());
         }
-        let pass = Pass {
+        let tiles = QuintetTiles {
             target,
             lines: (line_bits, lines.z),
             lanes: (if same { line_bits } else { lane_bits }, lanes.z),
@@ -167,24 +129,24 @@ fn all_blocks<T: Real>(
         for_each_task_then(
             lines.samples().div_ceil(tall),
             workers,
-            |worker, task| pass.lines(count, worker, task * tall..lines.samples().min((task + 1) * tall)),
-            |worker| count.level().run(Finish { pass: &pass, worker }),
+            |worker, task| tiles.lines(count, worker, task * tall..lines.samples().min((task + 1) * tall)),
+            |worker| count.level().run(FinishQuintet { tiles: &tiles, worker }),
         );
     }
 }
 
 /// What every task reads.
-struct Pass<'a, T> {
+struct QuintetTiles<'a, T> {
     target: &'a Target<'a, T>,
-    lines: (&'a Side, &'a Panels<T>),
-    lanes: (&'a Side, &'a Panels<T>),
-    order: &'a Order,
+    lines: (&'a CountedPatterns, &'a Panels<T>),
+    lanes: (&'a CountedPatterns, &'a Panels<T>),
+    order: &'a NeuronOrder,
     /// Blocks of the kernel with the number of their signed counts.
     blocks: &'a [(usize, (usize, usize))],
     scale: T,
 }
 
-impl<T: Real> Pass<'_, T> {
+impl<T: Scalar> QuintetTiles<'_, T> {
     /// Some lines against all lanes.
     fn lines(&self, count: Popcount, worker: &mut Worker<T>, lines: Range<usize>) {
         let lanes = self.lanes.1.blocks();
@@ -192,7 +154,7 @@ impl<T: Real> Pass<'_, T> {
         for start in (0..lanes).step_by(chunk) {
             for line in lines.clone().step_by(4) {
                 for block in start..(start + chunk).min(lanes) {
-                    count.run(Tile { pass: self, worker, line, block });
+                    count.run(QuintetTile { tiles: self, worker, line, block });
                 }
             }
         }
@@ -201,7 +163,7 @@ impl<T: Real> Pass<'_, T> {
     /// Writes the values of four lines to the next blocks of the kernel, until `blocks` of them are written.
     ///
     /// # Safety
-    /// - What is pending was left by a tile of this pass.
+    /// - What is pending was left by a tile of this quintet.
     /// - [`Lanes::fence`] is called before another thread reads them.
     #[inline(always)]
     unsafe fn write_pending<S: Lanes>(&self, s: S, worker: &mut Worker<T>, blocks: usize) {
@@ -218,33 +180,41 @@ impl<T: Real> Pass<'_, T> {
 }
 
 /// Four lines against a block of lanes: counts them, writes the values of the last such tile meanwhile, and leaves its own.
-struct Tile<'a, T> {
-    pass: &'a Pass<'a, T>,
+struct QuintetTile<'a, T> {
+    tiles: &'a QuintetTiles<'a, T>,
     worker: &'a mut Worker<T>,
     line: usize,
     block: usize,
 }
 
-impl<T: Real> CountKernel for Tile<'_, T> {
+impl<T: Scalar> CountKernel for QuintetTile<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<C: CountBits>(self, counter: C) {
-        let Self { pass, worker, line, block } = self;
+        let Self { tiles, worker, line, block } = self;
         let s = counter.lanes();
-        let ((line_bits, line_z), (lane_bits, lane_z)) = (pass.lines, pass.lanes);
+        let ((line_bits, line_z), (lane_bits, lane_z)) = (tiles.lines, tiles.lanes);
         let (own, within, width) = (line / PANEL, line % PANEL, lane_z.rows_in(block));
-        let (b, x) = (line_bits.block(own, pass.order), lane_bits.block(block, pass.order));
+        let (b, x) = (line_bits.block(own, tiles.order), lane_bits.block(block, tiles.order));
         for class in 0..CLASSES {
             let counts = &mut worker.counts;
-            count_class(counter, (pass.order, class), (b, within), x, width.div_ceil(16), counts);
+            count_class(
+                counter,
+                tiles.order,
+                class,
+                FourLines { words: b, first: within },
+                x,
+                width.div_ceil(16),
+                counts,
+            );
             if (class + 1) % (CLASSES / BURSTS) == 0 {
-                // SAFETY: a worker ends a pass with nothing pending, and with a fence.
-                unsafe { pass.write_pending(s, worker, pass.blocks.len() * (class + 1) / CLASSES) };
+                // SAFETY: a worker ends a quintet with nothing pending, and with a fence.
+                unsafe { tiles.write_pending(s, worker, tiles.blocks.len() * (class + 1) / CLASSES) };
             }
         }
         let (gram, values) = worker.tiles.split_at_mut(VALUES);
-        inner_products(s, line_z.block(own), within, lane_z.block(block), width, pass.scale, gram);
+        inner_products(s, line_z.block(own), within, lane_z.block(block), width, tiles.scale, gram);
         scale_counts(s, &worker.counts, gram, values, width);
         let lines = (line_z.rows() - line).min(4);
         worker.pending = Some(Pending { at: (line, block * PANEL), lines, lanes: width, written: 0 });
@@ -256,7 +226,7 @@ impl<T: Real> CountKernel for Tile<'_, T> {
 /// # Panics
 /// If `values` or `gram` have too few lines or `lanes` is above 64.
 #[inline(always)]
-fn scale_counts<T: Real, S: Lanes>(
+fn scale_counts<T: Scalar, S: Lanes>(
     s: S,
     counts: &ClassCounts,
     gram: &[Lane64<T>],
@@ -277,18 +247,18 @@ fn scale_counts<T: Real, S: Lanes>(
 }
 
 /// Ends the work of a worker on a quintet.
-struct Finish<'a, T> {
-    pass: &'a Pass<'a, T>,
+struct FinishQuintet<'a, T> {
+    tiles: &'a QuintetTiles<'a, T>,
     worker: &'a mut Worker<T>,
 }
 
-impl<T: Real> Kernel for Finish<'_, T> {
+impl<T: Scalar> Kernel for FinishQuintet<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         // SAFETY: the fence follows.
-        unsafe { self.pass.write_pending(s, self.worker, self.pass.blocks.len()) };
+        unsafe { self.tiles.write_pending(s, self.worker, self.tiles.blocks.len()) };
         self.worker.pending = None;
         s.fence();
     }

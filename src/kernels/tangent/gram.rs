@@ -2,14 +2,14 @@
 
 use crate::kernels::outer::{Broadcast, accumulate};
 use crate::kernels::{Lane64, PANEL};
-use crate::simd::{Counts, Lanes, Real};
+use crate::simd::{Counts, Lanes, Scalar};
 
 /// `out[r][lane] = scale * <b row first + r, x row lane>` for four rows and the first `lanes` lanes, of blocks of 64 rows.
 ///
 /// # Panics
 /// Unless `b` and `x` have the same number of columns, `first` is at most 60, `lanes` at most 64, and `out` has four lines.
 #[inline(always)]
-pub(super) fn inner_products<T: Real, S: Lanes>(
+pub(super) fn inner_products<T: Scalar, S: Lanes>(
     s: S,
     b: &[Lane64<T>],
     first: usize,
@@ -27,7 +27,7 @@ pub(super) fn inner_products<T: Real, S: Lanes>(
 }
 
 #[inline(always)]
-fn tiled<T: Real, S: Lanes, const V: usize>(
+fn tiled<T: Scalar, S: Lanes, const V: usize>(
     s: S,
     b: &[Lane64<T>],
     first: usize,
@@ -55,7 +55,7 @@ fn tiled<T: Real, S: Lanes, const V: usize>(
 
 /// Multiplies four lines by their counts.
 #[inline(always)]
-pub(super) fn times_counts<T: Real>(lines: &mut [Lane64<T>], counts: &Counts) {
+pub(super) fn times_counts<T: Scalar>(lines: &mut [Lane64<T>], counts: &Counts) {
     for (line, counts) in lines.iter_mut().zip(&counts.0) {
         for lane in 0..PANEL {
             line.0[lane] *= T::from_f64(f64::from(counts[lane]));

@@ -16,33 +16,37 @@
 //! also without forming it.
 
 mod bits;
-mod block;
+pub(super) mod block;
 mod chosen;
 mod classes;
-mod drift;
-mod full;
+pub(super) mod drift;
+mod entry;
+pub(super) mod full;
 mod gram;
-mod product;
+pub(super) mod product;
 mod quintets;
-pub mod reference;
+pub(crate) mod reference;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub use block::{block_into, block_with, symmetric_block_into, symmetric_block_with};
 pub use chosen::{blocks_with, symmetric_blocks_with};
-pub use drift::{Drift, drift, drift_with};
-pub use full::{counting_passes, full_into, full_with, symmetric_full_into, symmetric_full_with};
-pub use product::{ProductWorkspace, product_into, product_with};
+pub use drift::Drift;
+pub use entry::{
+    block_into, block_with, drift, drift_with, full_into, full_with, product_into, product_with, symmetric_block_into,
+    symmetric_block_with, symmetric_full_into, symmetric_full_with,
+};
+pub use full::counting_passes;
+pub use product::ProductWorkspace;
 
 use faer::Par;
 
-use self::bits::{CLASSES, Order, Side};
+use self::bits::{CLASSES, CountedPatterns, NeuronOrder};
 use self::classes::ClassCounts;
 use super::panels::check_shape;
 use super::patterns::ActivationPatterns;
 use super::{Lane64, PANEL, Panels, workers};
-use crate::simd::{Counts, Real};
+use crate::simd::{Counts, Scalar};
 use crate::{Error, Result};
 
 /// One set of samples as the tangent kernel sees it.
@@ -54,7 +58,7 @@ pub struct Features<'a, T> {
     pub z: &'a Panels<T>,
 }
 
-impl<'a, T: Real> Features<'a, T> {
+impl<'a, T: Scalar> Features<'a, T> {
     /// Number of samples N.
     pub fn samples(&self) -> usize {
         self.z.rows()
@@ -67,13 +71,37 @@ impl<'a, T: Real> Features<'a, T> {
     }
 }
 
+/// The finite-width kernel between two sets of samples, by what it is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct TangentKernel<'a, T> {
+    /// Output signs, m x d, entries +-1.
+    pub a: &'a Panels<T>,
+    /// The samples of the rows, N1 of them.
+    pub rows: Features<'a, T>,
+    /// The samples of the columns, N2 of them.
+    pub columns: Features<'a, T>,
+}
+
+impl<'a, T: Scalar> TangentKernel<'a, T> {
+    /// The kernel of a set of samples with itself.
+    pub fn symmetric(a: &'a Panels<T>, samples: Features<'a, T>) -> Self {
+        Self { a, rows: samples, columns: samples }
+    }
+
+    /// Checks that signs, patterns and samples belong together, and the given outputs.
+    fn check(&self, outputs: impl IntoIterator<Item = usize>) -> Result<()> {
+        check_sides(self.a, self.rows, self.columns)?;
+        check_outputs(self.a, outputs)
+    }
+}
+
 /// Buffers of the tangent kernel: made empty, grown by the calls, kept between them.
 #[derive(Debug, Clone)]
 pub struct Workspace<T> {
     /// Patterns of the lines and of the lanes of the output.
-    lines: Side,
-    lanes: Side,
-    order: Order,
+    lines: CountedPatterns,
+    lanes: CountedPatterns,
+    order: NeuronOrder,
     workers: Vec<Worker<T>>,
 }
 
@@ -99,16 +127,21 @@ struct Pending {
     written: usize,
 }
 
-impl<T: Real> Default for Workspace<T> {
+impl<T: Scalar> Default for Workspace<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Real> Workspace<T> {
+impl<T: Scalar> Workspace<T> {
     /// Empty buffers.
     pub fn new() -> Self {
-        Self { lines: Side::default(), lanes: Side::default(), order: Order::default(), workers: Vec::new() }
+        Self {
+            lines: CountedPatterns::default(),
+            lanes: CountedPatterns::default(),
+            order: NeuronOrder::default(),
+            workers: Vec::new(),
+        }
     }
 
     /// Makes room for as many workers as `par` asks for, no more and no fewer.
@@ -124,7 +157,7 @@ impl<T: Real> Workspace<T> {
 }
 
 /// What every entry point checks: signs, patterns and samples that belong together.
-fn check_sides<T: Real>(a: &Panels<T>, rows: Features<'_, T>, columns: Features<'_, T>) -> Result<()> {
+fn check_sides<T: Scalar>(a: &Panels<T>, rows: Features<'_, T>, columns: Features<'_, T>) -> Result<()> {
     if a.rows() == 0 {
         return Err(Error::Empty { what: "the output signs", unit: "neuron" });
     }
@@ -138,7 +171,7 @@ fn check_sides<T: Real>(a: &Panels<T>, rows: Features<'_, T>, columns: Features<
 }
 
 /// [`Error::Setting`] unless `i` and `k` are outputs and the signs of both are all +1 or -1.
-fn check_outputs<T: Real>(a: &Panels<T>, outputs: impl IntoIterator<Item = usize>) -> Result<()> {
+fn check_outputs<T: Scalar>(a: &Panels<T>, outputs: impl IntoIterator<Item = usize>) -> Result<()> {
     for i in outputs {
         if i >= a.columns() {
             return Err(Error::Setting {

@@ -12,12 +12,15 @@
 
 use faer::Par;
 
-use super::{Features, check_outputs, check_sides};
+use super::TangentKernel;
 use crate::Result;
-use crate::kernels::descent::tile::{Part, RowTile, blocks_per_task, cover};
+use crate::kernels::descent::BackwardInputs;
 use crate::kernels::outer::{Broadcast, accumulate};
+use crate::kernels::row_tile::{
+    BlockPair, Collect, ForwardPass, RowTile, blocks_per_task, cover, for_each_block, part_of_neurons,
+};
 use crate::kernels::{Disjoint, Lane64, PANEL, Panels, descent, for_each_task, workers};
-use crate::simd::{Kernel, Lanes, Level, Real};
+use crate::simd::{Kernel, Lanes, Level, Scalar};
 
 /// Buffers of the matrix-free product: made empty, grown by the calls, kept between them.
 #[derive(Debug, Clone)]
@@ -31,13 +34,13 @@ pub struct ProductWorkspace<T> {
     chunks: Vec<Vec<Lane64<T>>>,
 }
 
-impl<T: Real> Default for ProductWorkspace<T> {
+impl<T: Scalar> Default for ProductWorkspace<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Real> ProductWorkspace<T> {
+impl<T: Scalar> ProductWorkspace<T> {
     /// Empty buffers.
     pub fn new() -> Self {
         Self { gradient: Panels::zeros(0, 0), backward: Vec::new(), sizes: (0, 0), chunks: Vec::new() }
@@ -55,47 +58,23 @@ impl<T: Real> ProductWorkspace<T> {
     }
 }
 
-/// [`product_with`] at the current level.
-///
-/// # Errors
-/// As for [`product_with`].
-pub fn product_into<T: Real>(
-    out: &mut Panels<T>,
-    v: &Panels<T>,
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
-    workspace: &mut ProductWorkspace<T>,
-    par: Par,
-) -> Result<()> {
-    product_with(Level::current(), out, v, a, rows, columns, workspace, par)
-}
-
-/// `out = H vec(V)` (N1 x d) for `v` (N2 x d), H the whole kernel between two sets of samples (the same one twice for the
-/// training dynamics) and `a` (m x d) the output signs: `out_ji = sum_kl H^{ik}_{jl} V_lk`, in O((N1 + N2) m (D + d))
-/// operations.
-///
-/// # Errors
-/// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if a sign is not +-1,
-/// [`crate::Error::Empty`] without neurons.
-#[allow(clippy::too_many_arguments)] // the arguments of the formula
-pub fn product_with<T: Real>(
+/// See [`super::product_with`].
+pub(in crate::kernels) fn product<T: Scalar>(
     level: Level,
     out: &mut Panels<T>,
     v: &Panels<T>,
-    a: &Panels<T>,
-    rows: Features<'_, T>,
-    columns: Features<'_, T>,
+    kernel: TangentKernel<'_, T>,
     workspace: &mut ProductWorkspace<T>,
     par: Par,
 ) -> Result<()> {
-    check_sides(a, rows, columns)?;
-    check_outputs(a, 0..a.columns())?;
+    let TangentKernel { a, rows, columns } = kernel;
+    kernel.check(0..a.columns())?;
     v.expect_shape("the vector to multiply", columns.samples(), a.columns())?;
     out.expect_shape("the output", rows.samples(), a.columns())?;
     workspace.reserve(a.rows(), (columns.z.columns(), a.columns()), workers(par));
     let ProductWorkspace { gradient, backward, chunks, .. } = workspace;
-    descent::gradient_with(level, gradient, v, columns.patterns, a, columns.z, backward)?;
+    let inputs = BackwardInputs { e: v, patterns: columns.patterns, a, z: columns.z };
+    descent::backward::gradient(level, gradient, inputs, backward)?;
     let gradient = &*gradient;
     let (z, patterns) = (rows.z, rows.patterns);
     let (inputs, width, words) = (z.columns(), a.columns(), patterns.words_per_row());
@@ -108,13 +87,13 @@ pub fn product_with<T: Real>(
         let out = unsafe { out.piece(first * width, (end - first) * width) };
         let patterns = &patterns.words()[first * PANEL * words..][..rows * words];
         let z = &z.lanes()[first * inputs..end * inputs];
-        level.run(Blocks { z, count: end - first, patterns, gradient, a, out, chunk });
+        level.run(FrozenBlocks { z, count: end - first, patterns, gradient, a, out, chunk });
     });
     Ok(())
 }
 
-/// The forward pass of some blocks of 64 samples.
-struct Blocks<'a, T> {
+/// The forward pass of some blocks of 64 samples, with their activations frozen.
+struct FrozenBlocks<'a, T> {
     z: &'a [Lane64<T>],
     count: usize,
     patterns: &'a [u64],
@@ -124,51 +103,55 @@ struct Blocks<'a, T> {
     chunk: &'a mut [Lane64<T>],
 }
 
-impl<T: Real> Kernel for Blocks<'_, T> {
+impl<T: Scalar> Kernel for FrozenBlocks<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         // 16 accumulators of 32 registers, or 12 of 16: enough to hide the latency of the multiply-adds.
-        if S::REGISTER_COUNT >= 32 { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
+        if const { S::REGISTER_COUNT >= 32 } { self.run_tiled::<S, 4, 4>(s) } else { self.run_tiled::<S, 6, 2>(s) }
     }
 }
 
-impl<T: Real> Blocks<'_, T> {
+impl<T: Scalar> FrozenBlocks<'_, T> {
     #[inline(always)]
     fn run_tiled<S: Lanes, const R: usize, const V: usize>(self, s: S) {
-        let Self { z, count, patterns, gradient, a, out, chunk } = self;
-        let (inputs, outputs, words) = (gradient.columns(), a.columns(), a.blocks());
-        let group = V * T::lanes::<S>();
-        assert!(chunk.len() == PANEL && PANEL.is_multiple_of(group) && gradient.blocks() == words);
-        assert!(z.len() == count * inputs && out.len() == count * outputs);
-        for word in 0..words {
-            let neurons = a.rows_in(word);
-            let (g, a_block) = (gradient.block(word), a.block(word));
-            let scale = if word + 1 == words { T::from_f64(1.0 / (a.rows() as f64).sqrt()) } else { T::ONE };
-            let part = Part { first: word == 0, scale };
-            for sample in 0..count {
-                let (z, out) = (&z[sample * inputs..][..inputs], &mut out[sample * outputs..][..outputs]);
-                let mut bits = [0u64; PANEL];
-                for (bits, row) in bits.iter_mut().zip(patterns[sample * PANEL * words..].chunks_exact(words)) {
-                    *bits = row[word];
-                }
-                s.transpose_bits(&mut bits);
-                for lane in (0..PANEL).step_by(group) {
-                    // SAFETY: G has `inputs` columns of 64 neurons in this block and z as many of 64 samples, the chunk has
-                    // room for 64 neurons, A and the output have `outputs` columns, and lanes lane .. lane + group exist in
-                    // each.
-                    unsafe {
-                        let z = z.as_ptr().cast::<T>().add(lane);
-                        let q = chunk.as_mut_ptr().cast::<T>().add(lane);
-                        let freeze = Freeze::<T, S, V> { s, inputs, g: g.as_ptr().cast(), z, q, bits: &bits, lane };
-                        cover::<R>(neurons, freeze);
-                        let out = out.as_mut_ptr().cast::<T>().add(lane);
-                        let a = a_block.as_ptr().cast();
-                        cover::<R>(outputs, Collect::<T, S, V> { s, neurons, part, a, q, out });
-                    }
-                }
-            }
+        let (inputs, outputs, words) = (self.gradient.columns(), self.a.columns(), self.a.blocks());
+        assert!(self.chunk.len() == PANEL && self.gradient.blocks() == words);
+        assert!(self.z.len() == self.count * inputs && self.out.len() == self.count * outputs);
+        let (count, group) = (self.count, V * T::lanes::<S>());
+        for_each_block(s, count, words, 1, group, &mut TiledFrozen::<T, R, V>(self));
+    }
+}
+
+/// The same with tiles of R neurons by V vectors.
+struct TiledFrozen<'a, T, const R: usize, const V: usize>(FrozenBlocks<'a, T>);
+
+impl<T: Scalar, const R: usize, const V: usize> ForwardPass for TiledFrozen<'_, T, R, V> {
+    #[inline(always)]
+    fn begin<S: Lanes>(&self, s: S, at: BlockPair, bits: &mut [u64; PANEL]) {
+        let (words, patterns) = (self.0.a.blocks(), self.0.patterns);
+        for (bits, row) in bits.iter_mut().zip(patterns[at.sample * PANEL * words..].chunks_exact(words)) {
+            *bits = row[at.neuron];
+        }
+        s.transpose_bits(bits);
+    }
+
+    #[inline(always)]
+    fn lanes<S: Lanes>(&mut self, s: S, at: BlockPair, bits: &mut [u64; PANEL], lane: usize) {
+        let of = &mut self.0;
+        let (inputs, outputs, neurons) = (of.gradient.columns(), of.a.columns(), of.a.rows_in(at.neuron));
+        let (g, a, part) = (of.gradient.block(at.neuron), of.a.block(at.neuron), part_of_neurons(of.a, at.neuron));
+        let (z, out) = (&of.z[at.sample * inputs..][..inputs], &mut of.out[at.sample * outputs..][..outputs]);
+        // SAFETY: G has `inputs` columns of 64 neurons in this block and z as many of 64 samples, the chunk has room for 64
+        // neurons, A and the output have `outputs` columns, and V vectors from `lane` on exist in each.
+        unsafe {
+            let (g, a) = (g.as_ptr().cast::<T>(), a.as_ptr().cast::<T>());
+            let z = z.as_ptr().cast::<T>().add(lane);
+            let q = of.chunk.as_mut_ptr().cast::<T>().add(lane);
+            cover::<R>(neurons, Freeze::<T, S, V> { s, inputs, g, z, q, bits, lane });
+            let out = out.as_mut_ptr().cast::<T>().add(lane);
+            cover::<R>(outputs, Collect::<T, S, V> { s, neurons, part, a, p: q, out });
         }
     }
 }
@@ -184,7 +167,7 @@ struct Freeze<'a, T, S, const V: usize> {
     lane: usize,
 }
 
-impl<T: Real, S: Lanes, const V: usize> RowTile for Freeze<'_, T, S, V> {
+impl<T: Scalar, S: Lanes, const V: usize> RowTile for Freeze<'_, T, S, V> {
     #[inline(always)]
     unsafe fn tile<const R: usize>(&mut self, first: usize) {
         let s = self.s;
@@ -200,30 +183,6 @@ impl<T: Real, S: Lanes, const V: usize> RowTile for Freeze<'_, T, S, V> {
                     T::vstore(s, self.q.add((first + r) * PANEL + at), T::vkeep(s, word >> at, acc[r][v]));
                 }
             }
-        }
-    }
-}
-
-/// out[i][lanes] += sum_r A[r,i] Q[r][lanes].
-struct Collect<T, S, const V: usize> {
-    s: S,
-    neurons: usize,
-    part: Part<T>,
-    a: *const T,
-    q: *const T,
-    out: *mut T,
-}
-
-impl<T: Real, S: Lanes, const V: usize> RowTile for Collect<T, S, V> {
-    #[inline(always)]
-    unsafe fn tile<const R: usize>(&mut self, first: usize) {
-        let mut acc = [[T::vsplat(self.s, T::ZERO); V]; R];
-        // SAFETY: rows first .. first + R are outputs, and the lanes exist, see the caller.
-        unsafe {
-            let out = self.out.add(first * PANEL);
-            let b = Broadcast { start: self.a.add(first * PANEL), row: PANEL, step: 1 };
-            accumulate(self.s, self.neurons, b, self.q, &mut acc);
-            self.part.add(self.s, out, &acc);
         }
     }
 }

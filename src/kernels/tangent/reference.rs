@@ -3,10 +3,10 @@
 use faer::{Mat, MatRef};
 
 use crate::kernels::patterns::ActivationPatterns;
-use crate::simd::Real;
+use crate::simd::Scalar;
 
 /// `sum_r a_r^i a_r^k I_jr I_lr` for sample `j` of one set of patterns and sample `l` of another.
-pub fn signed_count<T: Real>(
+pub fn signed_count<T: Scalar>(
     a: MatRef<'_, T>,
     (i, k): (usize, usize),
     (rows, j): (&ActivationPatterns, usize),
@@ -17,7 +17,7 @@ pub fn signed_count<T: Real>(
 }
 
 /// Block (i, k) of the kernel between two sets of samples `z` with their patterns, N1 x N2.
-pub fn block<T: Real>(
+pub fn block<T: Scalar>(
     a: MatRef<'_, T>,
     (i, k): (usize, usize),
     (rows, row_z): (&ActivationPatterns, MatRef<'_, T>),
@@ -30,7 +30,7 @@ pub fn block<T: Real>(
 }
 
 /// The whole kernel between two sets of samples, dN1 x dN2: row `i*N1 + j` and column `k*N2 + l`.
-pub fn full<T: Real>(
+pub fn full<T: Scalar>(
     a: MatRef<'_, T>,
     rows: (&ActivationPatterns, MatRef<'_, T>),
     columns: (&ActivationPatterns, MatRef<'_, T>),
@@ -46,7 +46,7 @@ pub fn full<T: Real>(
 }
 
 /// `H vec(V)` as an N1 x d matrix, for V (N2 x d): entry (j, i) is `sum_kl H^{ik}_{jl} V_lk`.
-pub fn product<T: Real>(
+pub fn product<T: Scalar>(
     v: MatRef<'_, T>,
     a: MatRef<'_, T>,
     rows: (&ActivationPatterns, MatRef<'_, T>),

@@ -6,7 +6,7 @@ use faer::MatMut;
 
 use crate::kernels::cache::streams;
 use crate::kernels::{Lane64, PANEL};
-use crate::simd::{Lanes, Real};
+use crate::simd::{Lanes, Scalar};
 
 /// Lanes of the widest vector: 512 bits of `f32`.
 const MOST_LANES: usize = 16;
@@ -29,7 +29,7 @@ unsafe impl<T: Send> Send for Target<'_, T> {}
 // SAFETY: as above; the tiles are disjoint by the contract of `write`.
 unsafe impl<T: Send> Sync for Target<'_, T> {}
 
-impl<'a, T: Real> Target<'a, T> {
+impl<'a, T: Scalar> Target<'a, T> {
     /// A view of `out` and whether its lines are the columns of the matrix.
     pub fn new(out: MatMut<'a, T>) -> (Self, bool) {
         let (rows, columns) = (out.nrows(), out.ncols());
@@ -108,7 +108,7 @@ impl<'a, T: Real> Target<'a, T> {
 /// If there are more than 64 lines or lanes, or `out` has less than `lanes` lines rounded up to a whole vector, or `values` less
 /// than `lines`.
 #[inline(always)]
-pub(super) fn transpose<T: Real, S: Lanes>(
+pub(super) fn transpose<T: Scalar, S: Lanes>(
     s: S,
     values: &[Lane64<T>],
     lines: usize,

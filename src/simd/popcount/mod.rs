@@ -80,7 +80,7 @@ impl Popcount {
 
     /// Runs a kernel with this way of counting.
     #[inline]
-    pub fn run<K: CountKernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: CountKernel>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         {
             use pulp::x86::{V3, V4};
@@ -112,20 +112,19 @@ impl Popcount {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn differing(self, a: &[u64], b: &[u64]) -> u64 {
+    pub(crate) fn differing(self, a: &[u64], b: &[u64]) -> u64 {
         assert_eq!(a.len(), b.len(), "slices of different lengths");
         self.run(Differing(a, b))
     }
 
     /// Number of bits set.
-    pub fn ones(self, a: &[u64]) -> u64 {
+    pub(crate) fn ones(self, a: &[u64]) -> u64 {
         self.run(Ones(a))
     }
 
     /// Runs `rounds` rounds of the bare counting instructions, nothing loaded from beyond the first-level cache and nothing
     /// stored, and returns how many pairs of bits were counted; for measuring what the processor can do at most.
-    #[doc(hidden)]
-    pub fn bare(self, rounds: u64) -> u64 {
+    pub(crate) fn bare(self, rounds: u64) -> u64 {
         self.run(Bare(rounds))
     }
 }

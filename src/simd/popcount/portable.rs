@@ -18,7 +18,8 @@ fn number(words: &[BitWord], n: usize, row: usize) -> u32 {
 #[inline(always)]
 fn accumulate(
     words: std::ops::Range<usize>,
-    (b, first): (&[BitWord], usize),
+    b: &[BitWord],
+    first: usize,
     x: &[BitWord],
     groups: usize,
     sign: i32,
@@ -59,8 +60,8 @@ impl<S: Lanes> CountBits for Portable<S> {
     fn count(self, b: &[BitWord], first: usize, x: &[BitWord], groups: usize, plus: usize, counts: &mut Counts) {
         check(b, first, x, groups, plus);
         *counts = Counts([[0; 64]; 4]);
-        accumulate(0..plus, (b, first), x, groups, 1, counts);
-        accumulate(plus..b.len(), (b, first), x, groups, -1, counts);
+        accumulate(0..plus, b, first, x, groups, 1, counts);
+        accumulate(plus..b.len(), b, first, x, groups, -1, counts);
     }
 
     #[inline(always)]

@@ -8,14 +8,15 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Kernel, Lanes, Level, Popcount, Real};
+use crate::kernels::cache::Caches;
+use crate::simd::{Kernel, Lanes, Level, Popcount, Scalar};
 
 /// Multiply-adds of a level, in 10^9 floating-point operations per second, over all threads (a multiply-add counts as two).
 ///
 /// Twelve independent accumulators in registers, no memory: enough to hide a latency of up to six cycles on two ports. Bursts of
 /// about a tenth of a millisecond, repeated for `duration`, which should be long enough for the clock rate to rise and, on a
 /// machine that does other work too, for all threads to run undisturbed once.
-pub fn fma_gflops<T: Real>(level: Level, threads: usize, duration: Duration) -> f64 {
+pub fn fma_gflops<T: Scalar>(level: Level, threads: usize, duration: Duration) -> f64 {
     let multiply_adds = AtomicUsize::new(0);
     let best = best_time(&mut vec![(); threads.max(1)], duration, |()| {
         let done = level.run(MultiplyAdds::<T> { steps: 20_000, start: T::ONE });
@@ -45,11 +46,12 @@ pub struct Bandwidth {
 
 /// Bandwidth of main memory at a level, over all threads.
 ///
-/// Each thread owns a part of a buffer of at least 256 MB and four times the last-level cache, touched before the clock starts;
+/// Each thread owns a part of a buffer of four times the last-level cache, but of 256 to 512 MB, touched before the clock starts;
 /// a repeat writes, or reads, all of it. At least five repeats, more while `duration` lasts.
 pub fn bandwidth(level: Level, threads: usize, duration: Duration) -> Bandwidth {
     let threads = threads.max(1);
-    let vectors_of_64 = (4 * last_level_cache_bytes()).max(256 << 20) / size_of::<Line>() / threads;
+    // More than a virtual machine's share of any cache; what it reports may be hundreds of megabytes, and that of other machines.
+    let vectors_of_64 = (4 * Caches::get().last()).clamp(256 << 20, 512 << 20) / size_of::<Line>() / threads;
     let mut parts: Vec<Vec<Line>> = (0..threads).map(|_| vec![Line([1.0; 16]); vectors_of_64]).collect();
     let bytes = (threads * vectors_of_64 * size_of::<Line>()) as f64;
     let write = best_time(&mut parts, duration / 2, |part| level.run(Fill { to: part }));
@@ -70,15 +72,6 @@ pub fn process_cpu_time() -> Option<Duration> {
         }
     }
     None
-}
-
-/// Size of the largest cache; 64 MB where the system does not tell.
-fn last_level_cache_bytes() -> usize {
-    let sizes = (0..8).filter_map(|index| {
-        let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
-        Some(text.trim().strip_suffix('K')?.parse::<usize>().ok()? << 10)
-    });
-    sizes.max().unwrap_or(64 << 20)
 }
 
 /// Shortest time in which all threads finish `body` when they start together: at least five repeats, more while `duration` lasts.
@@ -138,7 +131,7 @@ struct MultiplyAdds<T> {
     start: T,
 }
 
-impl<T: Real> Kernel for MultiplyAdds<T> {
+impl<T: Scalar> Kernel for MultiplyAdds<T> {
     type Output = usize;
 
     #[inline(always)]
@@ -153,7 +146,7 @@ impl<T: Real> Kernel for MultiplyAdds<T> {
     }
 }
 
-impl<T: Real> MultiplyAdds<T> {
+impl<T: Scalar> MultiplyAdds<T> {
     #[inline(always)]
     fn chains<S: Lanes, const CHAINS: usize>(self, s: S) -> usize {
         // Values the compiler cannot see, so that it neither merges the chains nor computes them beforehand.

@@ -32,7 +32,7 @@
 //! | f32 | 0.72 | 2 / 2 | 2.7e-7 | 2.2e-8 |
 //! | f64 | 0.66 | 5 / 5 | 3.4e-16 | 2.6e-17 |
 
-use super::{Lanes, Real};
+use crate::simd::{Lanes, Scalar};
 
 /// A quotient of two polynomials, or a polynomial.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,7 @@ pub struct Quotient<T: 'static> {
 }
 
 /// P for f32.
-pub(super) const SINGLE: Quotient<f32> = Quotient {
+const SINGLE: Quotient<f32> = Quotient {
     numerator: &[
         0.999_999_9,
         -0.136_609_23,
@@ -58,7 +58,7 @@ pub(super) const SINGLE: Quotient<f32> = Quotient {
 };
 
 /// P for f64.
-pub(super) const DOUBLE: Quotient<f64> = Quotient {
+const DOUBLE: Quotient<f64> = Quotient {
     numerator: &[
         208.74310922096467,
         465.999286292223,
@@ -81,13 +81,13 @@ pub struct ArcSine<T: 'static> {
 }
 
 /// Q for f32.
-pub(super) const SINGLE_SINE: ArcSine<f32> = ArcSine {
+const SINGLE_SINE: ArcSine<f32> = ArcSine {
     wide: 0.72,
     quotient: Quotient { numerator: &[2.986_744_2, -2.663_656, 0.334_343_97], denominator: &[4.691_565_5, -4.965_905] },
 };
 
 /// Q for f64.
-pub(super) const DOUBLE_SINE: ArcSine<f64> = ArcSine {
+const DOUBLE_SINE: ArcSine<f64> = ArcSine {
     wide: 0.66,
     quotient: Quotient {
         numerator: &[
@@ -108,13 +108,31 @@ pub(super) const DOUBLE_SINE: ArcSine<f64> = ArcSine {
     },
 };
 
+/// A floating-point type with the quotients that its arc cosine takes.
+pub trait ArcCosine: Scalar {
+    /// P, see [`weighted_angles`].
+    const ARC_COSINE: Quotient<Self>;
+    /// Q, see [`weighted_mixed_angles`].
+    const ARC_SINE: ArcSine<Self>;
+}
+
+impl ArcCosine for f32 {
+    const ARC_COSINE: Quotient<f32> = SINGLE;
+    const ARC_SINE: ArcSine<f32> = SINGLE_SINE;
+}
+
+impl ArcCosine for f64 {
+    const ARC_COSINE: Quotient<f64> = DOUBLE;
+    const ARC_SINE: ArcSine<f64> = DOUBLE_SINE;
+}
+
 /// Replaces c by `2 c (pi - acos(c)) / pi`, for `R` times `V` vectors at once; `near`, where given, holds what is known of
 /// `1 - |c|` better than by subtraction, which must not be negative.
 ///
 /// Each step is a short loop of its own over all vectors: only then does the compiler keep them all in registers, and the
 /// chains of dependent operations hide each other's latency.
 #[inline(always)]
-pub fn weighted_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
+pub fn weighted_angles<T: ArcCosine, S: Lanes, const R: usize, const V: usize>(
     s: S,
     c: &mut [[T::Vector<S>; V]; R],
     near: Option<&[[T::Vector<S>; V]; R]>,
@@ -146,7 +164,7 @@ pub fn weighted_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
 
 /// A quotient of polynomials, of every vector.
 #[inline(always)]
-fn quotient<T: Real, S: Lanes, const R: usize, const V: usize>(
+fn quotient<T: ArcCosine, S: Lanes, const R: usize, const V: usize>(
     s: S,
     of: Quotient<T>,
     x: &[[T::Vector<S>; V]; R],
@@ -178,7 +196,7 @@ fn quotient<T: Real, S: Lanes, const R: usize, const V: usize>(
 /// Each step is a short loop of its own over all vectors: only then do the chains of dependent operations hide each other's
 /// latency.
 #[inline(always)]
-fn horner<T: Real, S: Lanes, const R: usize, const V: usize>(
+fn horner<T: ArcCosine, S: Lanes, const R: usize, const V: usize>(
     s: S,
     coefficients: &[T],
     x: &[[T::Vector<S>; V]; R],
@@ -196,7 +214,10 @@ fn horner<T: Real, S: Lanes, const R: usize, const V: usize>(
 
 /// Replaces c by `2 c (pi - acos(c)) / pi`, for `R` times `V` vectors of wide angles (all below [`ArcSine::wide`]).
 #[inline(always)]
-pub fn weighted_wide_angles<T: Real, S: Lanes, const R: usize, const V: usize>(s: S, c: &mut [[T::Vector<S>; V]; R]) {
+pub fn weighted_wide_angles<T: ArcCosine, S: Lanes, const R: usize, const V: usize>(
+    s: S,
+    c: &mut [[T::Vector<S>; V]; R],
+) {
     let mut x = *c;
     for r in 0..R {
         for v in 0..V {
@@ -215,7 +236,7 @@ pub fn weighted_wide_angles<T: Real, S: Lanes, const R: usize, const V: usize>(s
 /// [`weighted_wide_angles`]; `versine` holds `1 - |c|`, or what is known of it better than by subtraction, which must not be
 /// negative.
 #[inline(always)]
-pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
+pub fn weighted_mixed_angles<T: ArcCosine, S: Lanes, const R: usize, const V: usize>(
     s: S,
     c: &mut [[T::Vector<S>; V]; R],
     versine: &[[T::Vector<S>; V]; R],
@@ -247,8 +268,8 @@ pub fn weighted_mixed_angles<T: Real, S: Lanes, const R: usize, const V: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kernel, Level};
     use super::*;
+    use crate::simd::{Kernel, Level};
 
     #[derive(Clone, Copy, PartialEq)]
     enum Way {
@@ -259,7 +280,7 @@ mod tests {
 
     struct Profile<T>(Vec<T>, Way);
 
-    impl<T: Real> Kernel for Profile<T> {
+    impl<T: ArcCosine> Kernel for Profile<T> {
         type Output = Vec<T>;
 
         #[inline(always)]
@@ -285,7 +306,7 @@ mod tests {
         }
     }
 
-    fn check<T: Real>(way: Way, tolerance: f64) {
+    fn check<T: ArcCosine>(way: Way, tolerance: f64) {
         let n = 1 << 14;
         let limit = if way == Way::Wide { T::ARC_SINE.wide.to_f64() * (1.0 - 1e-6) } else { 1.0 };
         let cosines: Vec<T> = (0..n).map(|i| T::from_f64(limit * (2.0 * i as f64 / (n - 1) as f64 - 1.0))).collect();

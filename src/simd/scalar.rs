@@ -1,13 +1,10 @@
-//! `f32` and `f64` behind one sealed trait, so that each kernel has one source.
+//! `f32` and `f64` and what the kernels do with their vectors, under the same names, so that each kernel has one source.
 
 use super::Lanes;
 
-/// The floating-point types the kernels are compiled for: `f32` and `f64`.
-///
-/// The vector operations take the lanes `S` of a SIMD level and are meant for kernels.
-pub trait Real:
-    sealed::Sealed
-    + Copy
+/// `f32` or `f64`: a floating-point type whose vectors every level has.
+pub trait Scalar:
+    Copy
     + Default
     + Send
     + Sync
@@ -34,10 +31,12 @@ pub trait Real:
     /// "f32" or "f64".
     const NAME: &'static str;
 
-    /// The arc cosine's quotient, see [`super::weighted_angles`].
-    const ARC_COSINE: super::Quotient<Self>;
-    /// The arc sine's quotient, see [`super::weighted_mixed_angles`].
-    const ARC_SINE: super::ArcSine<Self>;
+    /// Rounds to this type.
+    fn from_f64(x: f64) -> Self;
+    /// Widens, exactly.
+    fn to_f64(self) -> f64;
+    /// Neither infinite nor NaN.
+    fn finite(self) -> bool;
 
     /// One vector of a level.
     type Vector<S: Lanes>: Copy;
@@ -48,13 +47,6 @@ pub trait Real:
     fn lanes<S: Lanes>() -> usize {
         size_of::<Self::Vector<S>>() / size_of::<Self>()
     }
-
-    /// Rounds to this type.
-    fn from_f64(x: f64) -> Self;
-    /// Widens, exactly.
-    fn to_f64(self) -> f64;
-    /// Neither infinite nor NaN.
-    fn finite(self) -> bool;
 
     /// One value in every lane.
     fn vsplat<S: Lanes>(s: S, x: Self) -> Self::Vector<S>;
@@ -115,25 +107,36 @@ pub trait Real:
     fn vtranspose<S: Lanes>(s: S, rows: &mut [Self::Vector<S>]);
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-}
-
-macro_rules! real {
-    ($t:ident, $vector:ident, $mask:ident, $bits:ident, $keep:ident, $stream:ident, $scale_counts:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
-     $div:ident, $fma:ident, $abs:ident, $max:ident, $min:ident, $sqrt:ident, $ge:ident, $lt:ident, $select:ident, $neg:ident, $transpose:ident, $arccos:ident, $arcsine:ident) => {
-        impl Real for $t {
+/// Implements [`Scalar`] for a type by the methods of [`Lanes`] that are named.
+macro_rules! scalar {
+    ($t:ident {
+        vector: $vector:ident,
+        mask: $mask:ident,
+        bits: $bits:ident,
+        keep: $keep:ident,
+        stream: $stream:ident,
+        scale_counts: $scale_counts:ident,
+        splat: $splat:ident,
+        add: $add:ident,
+        sub: $sub:ident,
+        mul: $mul:ident,
+        div: $div:ident,
+        fma: $fma:ident,
+        abs: $abs:ident,
+        max: $max:ident,
+        min: $min:ident,
+        sqrt: $sqrt:ident,
+        ge: $ge:ident,
+        lt: $lt:ident,
+        select: $select:ident,
+        neg: $neg:ident,
+        transpose: $transpose:ident,
+    }) => {
+        impl Scalar for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const LARGEST: Self = Self::MAX;
             const NAME: &'static str = stringify!($t);
-            const ARC_COSINE: super::Quotient<Self> = super::arccos::$arccos;
-            const ARC_SINE: super::ArcSine<Self> = super::arccos::$arcsine;
-
-            type Vector<S: Lanes> = S::$vector;
-            type Mask<S: Lanes> = S::$mask;
 
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
@@ -147,6 +150,10 @@ macro_rules! real {
             fn finite(self) -> bool {
                 self.is_finite()
             }
+
+            type Vector<S: Lanes> = S::$vector;
+            type Mask<S: Lanes> = S::$mask;
+
             #[inline(always)]
             fn vsplat<S: Lanes>(s: S, x: Self) -> Self::Vector<S> {
                 s.$splat(x)
@@ -244,55 +251,50 @@ macro_rules! real {
     };
 }
 
-real!(
-    f32,
-    f32s,
-    m32s,
-    bits_m32,
-    keep_f32,
-    stream_f32,
-    scale_counts_f32,
-    splat_f32s,
-    add_f32s,
-    sub_f32s,
-    mul_f32s,
-    div_f32s,
-    mul_add_e_f32s,
-    abs_f32s,
-    max_f32s,
-    min_f32s,
-    sqrt_f32s,
-    greater_than_or_equal_f32s,
-    less_than_f32s,
-    select_f32s,
-    neg_f32s,
-    transpose_f32,
-    SINGLE,
-    SINGLE_SINE
-);
-real!(
-    f64,
-    f64s,
-    m64s,
-    bits_m64,
-    keep_f64,
-    stream_f64,
-    scale_counts_f64,
-    splat_f64s,
-    add_f64s,
-    sub_f64s,
-    mul_f64s,
-    div_f64s,
-    mul_add_e_f64s,
-    abs_f64s,
-    max_f64s,
-    min_f64s,
-    sqrt_f64s,
-    greater_than_or_equal_f64s,
-    less_than_f64s,
-    select_f64s,
-    neg_f64s,
-    transpose_f64,
-    DOUBLE,
-    DOUBLE_SINE
-);
+scalar!(f32 {
+    vector: f32s,
+    mask: m32s,
+    bits: bits_m32,
+    keep: keep_f32,
+    stream: stream_f32,
+    scale_counts: scale_counts_f32,
+    splat: splat_f32s,
+    add: add_f32s,
+    sub: sub_f32s,
+    mul: mul_f32s,
+    div: div_f32s,
+    fma: mul_add_e_f32s,
+    abs: abs_f32s,
+    max: max_f32s,
+    min: min_f32s,
+    sqrt: sqrt_f32s,
+    ge: greater_than_or_equal_f32s,
+    lt: less_than_f32s,
+    select: select_f32s,
+    neg: neg_f32s,
+    transpose: transpose_f32,
+});
+
+scalar!(f64 {
+    vector: f64s,
+    mask: m64s,
+    bits: bits_m64,
+    keep: keep_f64,
+    stream: stream_f64,
+    scale_counts: scale_counts_f64,
+    splat: splat_f64s,
+    add: add_f64s,
+    sub: sub_f64s,
+    mul: mul_f64s,
+    div: div_f64s,
+    fma: mul_add_e_f64s,
+    abs: abs_f64s,
+    max: max_f64s,
+    min: min_f64s,
+    sqrt: sqrt_f64s,
+    ge: greater_than_or_equal_f64s,
+    lt: less_than_f64s,
+    select: select_f64s,
+    neg: neg_f64s,
+    transpose: transpose_f64,
+});
