@@ -8,6 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use gemm::{Parallelism, gemm};
+use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::descent::{
     self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
@@ -172,10 +173,8 @@ impl Fused {
     fn forward(&mut self) {
         let Self { level, z, w, a, y, outputs, patterns, workspaces, .. } = self;
         forward_with(*level, outputs, Some(patterns), Layers { w, a }, z, workspaces).unwrap();
-        for (u, y) in outputs.lanes_mut().iter_mut().zip(y.lanes()) {
-            for (u, y) in u.0.iter_mut().zip(y.0) {
-                *u -= y;
-            }
+        for (u, y) in outputs.values_mut().iter_mut().zip(y.values()) {
+            *u -= y;
         }
     }
 

@@ -6,9 +6,11 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
+use ntk_score::internals::angles::finish_column;
 use ntk_score::internals::reference::gram as reference;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::gram::{KernelProduct, ProductWorkspace, cross_gram_with, gram_with};
-use ntk_score::simd::{Kernel, Lanes, Level, Real, weighted_angles};
+use ntk_score::simd::Level;
 
 fn values<T: Real>(rows: usize, columns: usize, seed: u64) -> Mat<T> {
     let mut state = seed;
@@ -48,39 +50,7 @@ fn by_product<T: Real>(level: Level, z: &Mat<T>, units: &mut Mat<T>, half_norms:
     matmul(out.as_mut(), Accum::Replace, &*units, units.transpose(), T::ONE, Par::Seq);
     for j in 0..out.ncols() {
         let column = out.as_mut().col_mut(j).try_as_col_major_mut().expect("columns are contiguous").as_slice_mut();
-        level.run(Angles { column, half_norms, half_norm: half_norms[j] });
-    }
-}
-
-/// The arc cosine pass over one column.
-struct Angles<'a, T> {
-    column: &'a mut [T],
-    half_norms: &'a [T],
-    half_norm: T,
-}
-
-impl<T: Real> Kernel for Angles<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Lanes>(self, s: S) {
-        let (lanes, one) = (T::lanes::<S>(), T::vsplat(s, T::ONE));
-        let half = T::vsplat(s, self.half_norm);
-        for (c, norms) in self.column.chunks_mut(lanes).zip(self.half_norms.chunks(lanes)) {
-            // Whole vectors in place, the rest through a buffer.
-            let (mut x, mut n) = ([T::ZERO; 16], [T::ZERO; 16]);
-            x[..c.len()].copy_from_slice(c);
-            n[..c.len()].copy_from_slice(norms);
-            // SAFETY: no level has vectors of more than 16 values.
-            unsafe {
-                let v = T::vmin(s, T::vload(s, x.as_ptr()), one);
-                let mut k = [[T::vmax(s, v, T::vsplat(s, -T::ONE))]];
-                weighted_angles::<T, S, 1, 1>(s, &mut k, None);
-                let norms = T::vmul(s, half, T::vload(s, n.as_ptr()));
-                T::vstore(s, x.as_mut_ptr(), T::vmul(s, k[0][0], norms));
-            }
-            c.copy_from_slice(&x[..c.len()]);
-        }
+        finish_column(level, column, half_norms, half_norms[j]);
     }
 }
 

@@ -6,8 +6,8 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
+use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
-use ntk_score::kernels::descent;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
 use ntk_score::simd::{Level, Popcount};
 

@@ -3,6 +3,7 @@
 
 use crate::kernels::cache::Caches;
 
+pub mod angles;
 pub mod peaks;
 
 /// The kernels in plain loops, which tests and fuzzers hold them against.

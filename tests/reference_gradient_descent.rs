@@ -2,6 +2,7 @@
 //! step size.
 
 use faer::{Mat, Side};
+use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::descent::{
     self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,

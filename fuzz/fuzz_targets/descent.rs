@@ -7,10 +7,10 @@
 use arbitrary::{Result, Unstructured};
 use faer::Mat;
 use libfuzzer_sys::fuzz_target;
-use ntk_score::kernels::Panels;
 use ntk_score::internals::reference::descent as reference;
-use ntk_score::kernels::descent::{Step, BackwardInputs, 
-    Layers, Optimizer, Rule, Workspace, forward_with, gradient_with, update_with,
+use ntk_score::kernels::Panels;
+use ntk_score::kernels::descent::{
+    BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
 };
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::{Level, Real};
@@ -68,13 +68,22 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     compare("output", &found, &u, epsilon, root * inputs as f64 * largest[0] * largest[1]);
 
     let mut gradient = Panels::zeros(m, inputs);
-    gradient_with(*level, &mut gradient, BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z }, &mut workspaces).unwrap();
+    gradient_with(*level, &mut gradient, BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z }, &mut workspaces)
+        .unwrap();
     compare("gradient", &gradient, &g, epsilon, (n * outputs) as f64 * largest[2] * largest[0] / root);
 
     let start = w.clone();
     let mut optimizer = Optimizer::new(Rule::Descent, &w, true).unwrap();
     let (rate, decay) = (0.25, 0.5);
-    update_with(*level, &mut w, &mut optimizer, Step { rate, decay }, BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z }, &mut workspaces).unwrap();
+    update_with(
+        *level,
+        &mut w,
+        &mut optimizer,
+        Step { rate, decay },
+        BackwardInputs { e: &e, patterns: &patterns, a: &a, z: &z },
+        &mut workspaces,
+    )
+    .unwrap();
     for r in 0..m {
         for k in 0..inputs {
             let moved = start.get(r, k) - T::from_f64(rate) * gradient.get(r, k);

@@ -5,8 +5,8 @@
 use arbitrary::{Result, Unstructured};
 use faer::{Mat, Par};
 use libfuzzer_sys::fuzz_target;
-use ntk_score::kernels::Panels;
 use ntk_score::internals::reference::descent as reference;
+use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
 use ntk_score::simd::{Popcount, Real};
 use ntk_score_fuzz::{Palette, level, size};

@@ -5,11 +5,11 @@
 use arbitrary::{Result, Unstructured};
 use faer::{Mat, Par};
 use libfuzzer_sys::fuzz_target;
+use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
-use ntk_score::internals::reference::tangent as reference;
-use ntk_score::kernels::tangent::{TangentKernel, 
-    Features, ProductWorkspace, Workspace, block_with, blocks_with, drift_with, full_with, product_with,
+use ntk_score::kernels::tangent::{
+    Features, ProductWorkspace, TangentKernel, Workspace, block_with, blocks_with, drift_with, full_with, product_with,
     symmetric_block_with, symmetric_blocks_with, symmetric_full_with,
 };
 use ntk_score::simd::{Level, Popcount, Real};
@@ -73,7 +73,8 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     let mut workspace = Workspace::new();
 
     let mut out = Mat::<T>::zeros(n1, n2);
-    block_with(count, out.as_mut(), outputs, TangentKernel { a: a_panels, rows, columns }, &mut workspace, par).unwrap();
+    block_with(count, out.as_mut(), outputs, TangentKernel { a: a_panels, rows, columns }, &mut workspace, par)
+        .unwrap();
     compare("block", &out, &reference::block(a.as_ref(), outputs, sides.0, sides.1), epsilon);
     let mut square = Mat::<T>::zeros(n1, n1);
     symmetric_block_with(count, square.as_mut(), outputs, a_panels, rows, &mut workspace, par).unwrap();
@@ -100,7 +101,8 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
 
         let mut out = Panels::<T>::zeros(n1, d);
         let mut buffers = ProductWorkspace::new();
-        product_with(*level, &mut out, v_panels, TangentKernel { a: a_panels, rows, columns }, &mut buffers, par).unwrap();
+        product_with(*level, &mut out, v_panels, TangentKernel { a: a_panels, rows, columns }, &mut buffers, par)
+            .unwrap();
         for j in 0..n1 {
             for i in 0..d {
                 let terms = |k: usize, l: usize| whole[(i * n1 + j, k * n2 + l)] * v[(l, k)].to_f64();

@@ -7,7 +7,7 @@
 //! Errors are stated relative to `|z| |z'|`. They hold for norms from twice the type's smallest normal number on; below, a norm
 //! itself has fewer digits.
 
-pub(super) mod arccos;
+pub(crate) mod arccos;
 pub(super) mod dense;
 mod entry;
 pub(super) mod owned;

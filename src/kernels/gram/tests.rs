@@ -489,15 +489,12 @@ fn products_refuse_what_does_not_fit() {
     let z = samples::<f64>(9, 3);
     let product = KernelProduct::symmetric(Level::current(), z.as_ref()).unwrap();
     let mut workspace = ProductWorkspace::new(Par::Seq);
-    let mut out = Mat::<f64>::zeros(9, 2);
-    let v = Mat::<f64>::zeros(9, 2);
+    let (mut out, v) = (Mat::<f64>::zeros(9, 2), Mat::<f64>::zeros(9, 2));
     assert!(product.apply_into(out.as_mut(), v.as_ref().subrows(0, 8), &mut workspace).is_err());
     assert!(product.apply_into(out.as_mut(), v.as_ref().subcols(0, 1), &mut workspace).is_err());
     assert!(product.apply_rows_into(out.as_mut(), v.as_ref(), 1..10, &mut workspace).is_err());
     let bad = Mat::<f64>::from_fn(9, 2, |i, _| if i == 3 { f64::NAN } else { 0.0 });
-    assert!(matches!(
-        product.apply_into(out.as_mut(), bad.as_ref(), &mut workspace),
-        Err(Error::NotFinite { row: 3, column: 0, .. })
-    ));
+    let error = product.apply_into(out.as_mut(), bad.as_ref(), &mut workspace).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { row: 3, column: 0, .. }));
     assert!(KernelProduct::cross(Level::current(), z.as_ref(), z.as_ref().subcols(0, 2)).is_err());
 }
