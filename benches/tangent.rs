@@ -10,7 +10,7 @@ use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{
-    Features, ProductWorkspace, TangentKernel, Workspace, product_with, symmetric_block_with, symmetric_full_with,
+    Features, ProductWorkspace, TangentKernel, Workspace, block_with, full_with, product_with,
 };
 use ntk_score::simd::{Level, Popcount};
 
@@ -110,7 +110,15 @@ fn blocks(criterion: &mut Criterion) {
         for count in Popcount::available() {
             let mut block = |out: &mut Mat<f32>| {
                 let (a, samples) = (&p.a_panels, p.features());
-                symmetric_block_with(count, out.as_mut(), outputs, a, samples, &mut workspace, Par::Seq).unwrap();
+                block_with(
+                    count,
+                    out.as_mut(),
+                    outputs,
+                    TangentKernel::symmetric(a, samples),
+                    &mut workspace,
+                    Par::Seq,
+                )
+                .unwrap();
             };
             block(&mut out);
             check(count.name(), &out, &expected);
@@ -146,7 +154,14 @@ fn whole(criterion: &mut Criterion) {
     let mut workspace = Workspace::new();
     for count in Popcount::available() {
         let mut counted = |out: &mut Mat<f32>| {
-            symmetric_full_with(count, out.as_mut(), &p.a_panels, p.features(), &mut workspace, Par::Seq).unwrap();
+            full_with(
+                count,
+                out.as_mut(),
+                TangentKernel::symmetric(&p.a_panels, p.features()),
+                &mut workspace,
+                Par::Seq,
+            )
+            .unwrap();
         };
         counted(&mut out);
         check(count.name(), &out, &expected);

@@ -29,3 +29,8 @@ pub fn cache_bytes() -> [Option<u64>; 3] {
     let Caches { first, second, third, .. } = Caches::get();
     [first, second, third].map(|bytes| (bytes > 0).then_some(bytes as u64))
 }
+
+/// How often all neurons of all ordered pairs of samples are counted for the whole finite-width kernel of `outputs` outputs.
+pub fn counting_passes(outputs: usize) -> usize {
+    crate::kernels::tangent::counting_passes(outputs)
+}

@@ -11,7 +11,7 @@ use ntk_score::kernels::Panels;
 use ntk_score::kernels::descent::{Layers, Workspace, forward_with};
 use ntk_score::kernels::gram::{KernelProduct, ProductWorkspace, gram, gram_with};
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
-use ntk_score::kernels::tangent::{self, Features, symmetric_block_with, symmetric_full_with};
+use ntk_score::kernels::tangent::{self, Features, TangentKernel, block_with, full_with};
 use ntk_score::score::kernel_regression::ClosedForm;
 use ntk_score::simd::{Level, Popcount};
 
@@ -91,11 +91,12 @@ fn kernels_leave_no_upper_half_in_use() {
         let (count, samples) = (Popcount::at(level), Features { patterns: &patterns, z: &zp });
         let mut buffers = tangent::Workspace::new();
         check("a block", || {
-            symmetric_block_with(count, out.as_mut(), (0, 1), &ap, samples, &mut buffers, Par::Seq).unwrap();
+            block_with(count, out.as_mut(), (0, 1), TangentKernel::symmetric(&ap, samples), &mut buffers, Par::Seq)
+                .unwrap();
         });
         let mut full = Mat::<f64>::zeros(450, 450);
         check("all blocks", || {
-            symmetric_full_with(count, full.as_mut(), &ap, samples, &mut buffers, Par::Seq).unwrap();
+            full_with(count, full.as_mut(), TangentKernel::symmetric(&ap, samples), &mut buffers, Par::Seq).unwrap();
         });
     }
 }

@@ -10,7 +10,6 @@ use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{
     Features, ProductWorkspace, TangentKernel, Workspace, block_with, blocks_with, drift_with, full_with, product_with,
-    symmetric_block_with, symmetric_blocks_with, symmetric_full_with,
 };
 use ntk_score::simd::{Level, Popcount, Real};
 use ntk_score_fuzz::{Palette, assert_close, level, size};
@@ -77,7 +76,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
         .unwrap();
     compare("block", &out, &reference::block(a.as_ref(), outputs, sides.0, sides.1), epsilon);
     let mut square = Mat::<T>::zeros(n1, n1);
-    symmetric_block_with(count, square.as_mut(), outputs, a_panels, rows, &mut workspace, par).unwrap();
+    block_with(count, square.as_mut(), outputs, TangentKernel::symmetric(a_panels, rows), &mut workspace, par).unwrap();
     compare("symmetric block", &square, &reference::block(a.as_ref(), outputs, sides.0, sides.0), epsilon);
 
     // Several at once: the transposed pair, and one that occurs again.
@@ -86,7 +85,8 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
     blocks_with(count, &mut blocks, TangentKernel { a: a_panels, rows, columns }, &mut workspace, par).unwrap();
     assert!(again == out && turned == out, "chosen blocks differ from the block alone");
     let mut again = Mat::<T>::zeros(n1, n1);
-    symmetric_blocks_with(count, &mut [(outputs, again.as_mut())], a_panels, rows, &mut workspace, par).unwrap();
+    blocks_with(count, &mut [(outputs, again.as_mut())], TangentKernel::symmetric(a_panels, rows), &mut workspace, par)
+        .unwrap();
     assert!(again == square, "a chosen symmetric block differs from the block alone");
 
     // The whole kernel and what is measured on it, where the reference is quick enough.
@@ -96,7 +96,7 @@ fn check<T: Real>(case: &Case, epsilon: f64) {
         full_with(count, out.as_mut(), TangentKernel { a: a_panels, rows, columns }, &mut workspace, par).unwrap();
         compare("whole kernel", &out, &whole, epsilon);
         let mut out = Mat::<T>::zeros(d * n1, d * n1);
-        symmetric_full_with(count, out.as_mut(), a_panels, rows, &mut workspace, par).unwrap();
+        full_with(count, out.as_mut(), TangentKernel::symmetric(a_panels, rows), &mut workspace, par).unwrap();
         compare("whole symmetric kernel", &out, &reference::full(a.as_ref(), sides.0, sides.0), epsilon);
 
         let mut out = Panels::<T>::zeros(n1, d);

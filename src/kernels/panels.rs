@@ -18,7 +18,8 @@ pub const PANEL: usize = 64;
 #[repr(C, align(64))]
 pub struct Lane64<T>(pub [T; PANEL]);
 
-/// A matrix in blocks of 64 rows, see the module's words.
+/// A matrix in blocks of 64 rows, side by side: a block stores its columns one after the other, each as 64 consecutive values. The last
+/// block is padded with zero rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panels<T> {
     rows: usize,

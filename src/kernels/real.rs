@@ -12,7 +12,7 @@ use super::gram::arccos::ArcCosine;
 use super::gram::owned::GramMatrix;
 use super::gram::product::{KernelProduct, ProductWorkspace};
 use super::patterns::ActivationPatterns;
-use super::tangent::{self, Drift, Features, TangentKernel};
+use super::tangent::{self, Drift, TangentKernel};
 use super::{Panels, descent, gram, patterns};
 use crate::Result;
 use crate::simd::{Level, Popcount};
@@ -26,7 +26,7 @@ impl Real for f64 {}
 /// Declares [`Instances`], and implements it by the generic functions named behind each method.
 macro_rules! instances {
     ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $output:ty = $function:path;)*) => {
-        /// One method for each kernel, see the words of the module.
+        /// One method for each kernel, see the module.
         pub trait Instances: Sized {
             $(
                 #[doc(hidden)]
@@ -124,15 +124,6 @@ instances! {
         workspace: &mut tangent::Workspace<Self>,
         par: Par,
     ) -> Result<()> = tangent::block::block;
-    fn symmetric_tangent_block(
-        count: Popcount,
-        out: MatMut<'_, Self>,
-        outputs: (usize, usize),
-        a: &Panels<Self>,
-        samples: Features<'_, Self>,
-        workspace: &mut tangent::Workspace<Self>,
-        par: Par,
-    ) -> Result<()> = tangent::block::symmetric_block;
     fn full_tangent(
         count: Popcount,
         out: MatMut<'_, Self>,
@@ -140,14 +131,6 @@ instances! {
         workspace: &mut tangent::Workspace<Self>,
         par: Par,
     ) -> Result<()> = tangent::full::full;
-    fn symmetric_full_tangent(
-        count: Popcount,
-        out: MatMut<'_, Self>,
-        a: &Panels<Self>,
-        samples: Features<'_, Self>,
-        workspace: &mut tangent::Workspace<Self>,
-        par: Par,
-    ) -> Result<()> = tangent::full::symmetric_full;
     fn tangent_product(
         level: Level,
         out: &mut Panels<Self>,

@@ -2,6 +2,7 @@
 
 use faer::{Mat, Par};
 use ntk_score::Result;
+use ntk_score::internals::counting_passes;
 use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::patterns::ActivationPatterns;
@@ -101,7 +102,7 @@ impl<T: Real> Problem<T> {
         workspace: &mut Workspace<T>,
     ) -> Result<()> {
         let (a, samples) = (&self.a_panels, self.features());
-        tangent::symmetric_block_with(way, out.as_mut(), outputs, a, samples, workspace, self.par)
+        tangent::block_with(way, out.as_mut(), outputs, TangentKernel::symmetric(a, samples), workspace, self.par)
     }
 
     fn block(self, settings: &Settings, level: Level) -> Result<Work<'static>> {
@@ -130,7 +131,7 @@ impl<T: Real> Problem<T> {
         let (mut out, mut workspace) = (Mat::<T>::zeros(d * n, d * n), Workspace::new());
         let run = move |problem: &Self, out: &mut Mat<T>, workspace: &mut Workspace<T>| {
             let (a, samples) = (&problem.a_panels, problem.features());
-            tangent::symmetric_full_with(way, out.as_mut(), a, samples, workspace, problem.par)
+            tangent::full_with(way, out.as_mut(), TangentKernel::symmetric(a, samples), workspace, problem.par)
         };
         run(&self, &mut out, &mut workspace)?;
         let rows: Vec<usize> = checked_rows(n).into_iter().take(CHECKED - 1).chain([n - 1]).collect();
@@ -140,7 +141,7 @@ impl<T: Real> Problem<T> {
         let at = |i: usize| i / rows.len() * n + rows[i % rows.len()];
         let max_error = error(&expected, |i, j| out[(at(i), at(j))].to_f64());
         let samples = n as f64;
-        let pairs = if d == 1 { self.pairs() } else { samples * samples * tangent::counting_passes(d) as f64 };
+        let pairs = if d == 1 { self.pairs() } else { samples * samples * counting_passes(d) as f64 };
         let bits = pairs * self.a.nrows() as f64;
         Ok(Work {
             flops: 2.0 * self.pairs() * settings.features as f64,

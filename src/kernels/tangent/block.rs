@@ -18,7 +18,7 @@ use faer::{MatMut, Par};
 use super::bits::{CountedPatterns, NeuronOrder};
 use super::gram::{inner_products, times_counts};
 use super::target::{Target, transpose};
-use super::{Features, Pending, TangentKernel, Worker, Workspace};
+use super::{Pending, TangentKernel, Worker, Workspace};
 use crate::Result;
 use crate::kernels::panels::{check_shape, entries};
 use crate::kernels::{PANEL, Panels, for_each_task_then};
@@ -36,6 +36,10 @@ pub(in crate::kernels) fn block<T: Scalar>(
     kernel.check([outputs.0, outputs.1])?;
     let TangentKernel { a, rows, columns } = kernel;
     check_shape("the output", out.nrows(), out.ncols(), rows.samples(), columns.samples())?;
+    if kernel.is_symmetric() {
+        symmetric_block(count, out, outputs, kernel, workspace, par);
+        return Ok(());
+    }
     let (target, by_columns) = Target::new(out);
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
     workspace.reserve(par);
@@ -56,18 +60,16 @@ pub(in crate::kernels) fn block<T: Scalar>(
     Ok(())
 }
 
-/// See [`super::symmetric_block_with`].
-pub(in crate::kernels) fn symmetric_block<T: Scalar>(
+/// A block of a set of samples with itself. It is symmetric whatever i and k are, so half of it is computed, and mirrored.
+pub(super) fn symmetric_block<T: Scalar>(
     count: Popcount,
     out: MatMut<'_, T>,
     outputs: (usize, usize),
-    a: &Panels<T>,
-    samples: Features<'_, T>,
+    kernel: TangentKernel<'_, T>,
     workspace: &mut Workspace<T>,
     par: Par,
-) -> Result<()> {
-    TangentKernel::symmetric(a, samples).check([outputs.0, outputs.1])?;
-    check_shape("the output", out.nrows(), out.ncols(), samples.samples(), samples.samples())?;
+) {
+    let TangentKernel { a, rows: samples, .. } = kernel;
     let (target, _) = Target::new(out);
     workspace.reserve(par);
     let Workspace { lines: bits, order, workers, .. } = workspace;
@@ -83,7 +85,6 @@ pub(in crate::kernels) fn symmetric_block<T: Scalar>(
     let blocks = samples.z.blocks();
     let tile = |worker: &mut _, task| tiles.tile(count, worker, below_diagonal(task), true);
     for_each_task_then(entries(blocks, blocks + 1) / 2, workers, tile, |worker| tiles.finish(count, worker));
-    Ok(())
 }
 
 /// The outputs whose signs sort the neurons: for i = k all keep their places, for i != k those with a^i = a^k come first, and the

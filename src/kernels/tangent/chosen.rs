@@ -2,8 +2,8 @@
 
 use faer::{MatMut, Par};
 
-use super::entry::{block_with, symmetric_block_with};
-use super::{Features, TangentKernel, Workspace, check_outputs, check_sides};
+use super::entry::block_with;
+use super::{TangentKernel, Workspace, check_outputs, check_sides};
 use crate::Result;
 use crate::kernels::Panels;
 use crate::kernels::panels::check_shape;
@@ -28,24 +28,6 @@ pub fn blocks_with<T: Real>(
     check_sides(a, rows, columns)?;
     each(blocks, a, (rows.samples(), columns.samples()), |out, outputs| {
         block_with(count, out, outputs, kernel, workspace, par)
-    })
-}
-
-/// [`blocks_with`] of a set of samples against itself, N x N each.
-///
-/// # Errors
-/// As for [`blocks_with`].
-pub fn symmetric_blocks_with<T: Real>(
-    count: Popcount,
-    blocks: &mut [((usize, usize), MatMut<'_, T>)],
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    check_sides(a, samples, samples)?;
-    each(blocks, a, (samples.samples(), samples.samples()), |out, outputs| {
-        symmetric_block_with(count, out, outputs, a, samples, workspace, par)
     })
 }
 

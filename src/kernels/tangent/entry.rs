@@ -2,7 +2,7 @@
 
 use faer::{MatMut, Par};
 
-use super::{Drift, Features, ProductWorkspace, TangentKernel, Workspace};
+use super::{Drift, ProductWorkspace, TangentKernel, Workspace};
 use crate::Result;
 use crate::kernels::Panels;
 use crate::kernels::patterns::ActivationPatterns;
@@ -23,7 +23,8 @@ pub fn block_into<T: Real>(
     block_with(Popcount::current(), out, outputs, kernel, workspace, par)
 }
 
-/// Block H^{ik} (N1 x N2), `(i, k) = outputs`, between two sets of samples, for instance test against training.
+/// Block H^{ik} (N1 x N2), `(i, k) = outputs`, between two sets of samples, for instance test against training. Of a set
+/// with itself it is symmetric whatever i and k are, so half of it is computed, and mirrored.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if the shapes do not fit together, [`crate::Error::Setting`] if there is no such output or a sign is
@@ -37,38 +38,6 @@ pub fn block_with<T: Real>(
     par: Par,
 ) -> Result<()> {
     T::tangent_block(count, out, outputs, kernel, workspace, par)
-}
-
-/// [`symmetric_block_with`] at the current level.
-///
-/// # Errors
-/// As for [`symmetric_block_with`].
-pub fn symmetric_block_into<T: Real>(
-    out: MatMut<'_, T>,
-    outputs: (usize, usize),
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    symmetric_block_with(Popcount::current(), out, outputs, a, samples, workspace, par)
-}
-
-/// Block H^{ik} (N x N), `(i, k) = outputs`, of a set of samples against itself. It is symmetric whatever i and k are, so half
-/// of it is computed, and mirrored.
-///
-/// # Errors
-/// As for [`block_with`].
-pub fn symmetric_block_with<T: Real>(
-    count: Popcount,
-    out: MatMut<'_, T>,
-    outputs: (usize, usize),
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    T::symmetric_tangent_block(count, out, outputs, a, samples, workspace, par)
 }
 
 /// [`full_with`] at the current level.
@@ -97,35 +66,6 @@ pub fn full_with<T: Real>(
     par: Par,
 ) -> Result<()> {
     T::full_tangent(count, out, kernel, workspace, par)
-}
-
-/// [`symmetric_full_with`] at the current level.
-///
-/// # Errors
-/// As for [`symmetric_full_with`].
-pub fn symmetric_full_into<T: Real>(
-    out: MatMut<'_, T>,
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    symmetric_full_with(Popcount::current(), out, a, samples, workspace, par)
-}
-
-/// The whole kernel H (dN x dN) of a set of samples against itself: row `i*N + j`, column `k*N + l`.
-///
-/// # Errors
-/// As for [`full_with`].
-pub fn symmetric_full_with<T: Real>(
-    count: Popcount,
-    out: MatMut<'_, T>,
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    T::symmetric_full_tangent(count, out, a, samples, workspace, par)
 }
 
 /// [`product_with`] at the current level.

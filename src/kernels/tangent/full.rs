@@ -25,7 +25,7 @@ use super::classes::{ClassCounts, FourLines, count_class, signed_counts};
 use super::gram::inner_products;
 use super::quintets::{PAIRS, quintets};
 use super::target::Target;
-use super::{Features, Pending, TangentKernel, Worker, Workspace};
+use super::{Pending, TangentKernel, Worker, Workspace};
 use crate::Result;
 use crate::kernels::panels::{check_shape, entries};
 use crate::kernels::{Lane64, PANEL, Panels, for_each_task_then};
@@ -59,31 +59,14 @@ pub(in crate::kernels) fn full<T: Scalar>(
     kernel.check(0..a.columns())?;
     let (n1, n2) = (rows.samples(), columns.samples());
     check_shape("the output", out.nrows(), out.ncols(), entries(a.columns(), n1), entries(a.columns(), n2))?;
+    if a.columns() == 1 && kernel.is_symmetric() {
+        // A single block counts half of what is symmetric, and nothing else is to be gained.
+        symmetric_block(count, out, (0, 0), kernel, workspace, par);
+        return Ok(());
+    }
     let (target, by_columns) = Target::new(out);
     let (lines, lanes) = if by_columns { (columns, rows) } else { (rows, columns) };
     all_blocks(count, &target, TangentKernel { a, rows: lines, columns: lanes }, workspace, par);
-    Ok(())
-}
-
-/// See [`super::symmetric_full_with`].
-pub(in crate::kernels) fn symmetric_full<T: Scalar>(
-    count: Popcount,
-    out: MatMut<'_, T>,
-    a: &Panels<T>,
-    samples: Features<'_, T>,
-    workspace: &mut Workspace<T>,
-    par: Par,
-) -> Result<()> {
-    let kernel = TangentKernel::symmetric(a, samples);
-    kernel.check(0..a.columns())?;
-    let n = entries(a.columns(), samples.samples());
-    check_shape("the output", out.nrows(), out.ncols(), n, n)?;
-    if a.columns() == 1 {
-        // A single block counts half of what is symmetric, and nothing else is to be gained.
-        return symmetric_block(count, out, (0, 0), a, samples, workspace, par);
-    }
-    let (target, _) = Target::new(out);
-    all_blocks(count, &target, kernel, workspace, par);
     Ok(())
 }
 

@@ -12,8 +12,8 @@
 //! matrix, and the block (k, i) equals the block (i, k), so there are `1 + d(d-1)/2` different ones.
 //!
 //! [`block_into`] gives one block, [`blocks_with`] chosen ones, [`full_into`] all of them, ten pairs of outputs for one pass of
-//! counting, [`product_into`] multiplies by the whole matrix without forming it, and [`drift`] measures how far the kernel moved,
-//! also without forming it.
+//! counting, [`product_into`] multiplies by the whole matrix without forming it, and [`drift`](drift()) measures how far the kernel
+//! moved, also without forming it.
 
 mod bits;
 pub(super) mod block;
@@ -30,13 +30,10 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use chosen::{blocks_with, symmetric_blocks_with};
+pub use chosen::blocks_with;
 pub use drift::Drift;
-pub use entry::{
-    block_into, block_with, drift, drift_with, full_into, full_with, product_into, product_with, symmetric_block_into,
-    symmetric_block_with, symmetric_full_into, symmetric_full_with,
-};
-pub use full::counting_passes;
+pub use entry::{block_into, block_with, drift, drift_with, full_into, full_with, product_into, product_with};
+pub(crate) use full::counting_passes;
 pub use product::ProductWorkspace;
 
 use faer::Par;
@@ -71,7 +68,8 @@ impl<'a, T: Scalar> Features<'a, T> {
     }
 }
 
-/// The finite-width kernel between two sets of samples, by what it is made of.
+/// The finite-width kernel between two sets of samples, by what it is made of. Where both are the same set in the same memory, as from
+/// [`TangentKernel::symmetric`], a block takes half the work.
 #[derive(Debug, Clone, Copy)]
 pub struct TangentKernel<'a, T> {
     /// Output signs, m x d, entries +-1.
@@ -86,6 +84,11 @@ impl<'a, T: Scalar> TangentKernel<'a, T> {
     /// The kernel of a set of samples with itself.
     pub fn symmetric(a: &'a Panels<T>, samples: Features<'a, T>) -> Self {
         Self { a, rows: samples, columns: samples }
+    }
+
+    /// Whether rows and columns are one set of samples, in the same memory.
+    fn is_symmetric(&self) -> bool {
+        std::ptr::eq(self.rows.patterns, self.columns.patterns) && std::ptr::eq(self.rows.z, self.columns.z)
     }
 
     /// Checks that signs, patterns and samples belong together, and the given outputs.

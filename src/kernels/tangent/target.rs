@@ -102,7 +102,7 @@ impl<'a, T: Scalar> Target<'a, T> {
 
 /// Writes the transpose of the first `lanes` lanes of up to 64 lines into `out`, one line for each lane.
 ///
-/// What the lanes of `out` beyond the number of lines then hold is not said.
+/// The lanes of `out` beyond the number of lines are then unspecified.
 ///
 /// # Panics
 /// If there are more than 64 lines or lanes, or `out` has less than `lanes` lines rounded up to a whole vector, or `values` less

@@ -117,7 +117,15 @@ fn check_blocks<T: Real>(tolerance: f64) {
                     let error = difference(out.as_ref(), &rectangular);
                     assert!(error <= tolerance, "{what}: {error:e}");
                     let mut out = Mat::from_fn(n1, n1, |_, _| T::from_f64(f64::NAN));
-                    symmetric_block_with(count, out.as_mut(), (i, k), &panels, rows, &mut workspace, par).unwrap();
+                    block_with(
+                        count,
+                        out.as_mut(),
+                        (i, k),
+                        TangentKernel::symmetric(&panels, rows),
+                        &mut workspace,
+                        par,
+                    )
+                    .unwrap();
                     let error = difference(out.as_ref(), &symmetric);
                     assert!(error <= tolerance, "symmetric {what}: {error:e}");
                     assert_eq!(out, out.transpose(), "{what}");
@@ -151,7 +159,7 @@ fn check_full<T: Real>(tolerance: f64) {
                 let error = difference(out.as_ref(), &rectangular);
                 assert!(error <= tolerance, "{what}: {error:e}");
                 let mut out = Mat::from_fn(d * n1, d * n1, |_, _| T::from_f64(f64::NAN));
-                symmetric_full_with(count, out.as_mut(), &panels, rows, &mut workspace, par).unwrap();
+                full_with(count, out.as_mut(), TangentKernel::symmetric(&panels, rows), &mut workspace, par).unwrap();
                 let error = difference(out.as_ref(), &symmetric);
                 assert!(error <= tolerance, "symmetric {what}: {error:e}");
                 assert_eq!(out, out.transpose(), "{what}");
@@ -206,7 +214,7 @@ fn chosen_blocks_agree_with_the_reference() {
         let (rows, columns) = (left.features(), right.features());
         blocks_with(count, &mut blocks, TangentKernel { a: &a, rows, columns }, &mut workspace, Par::Seq).unwrap();
         let mut blocks: Vec<_> = chosen.into_iter().zip(square.iter_mut().map(|x| x.as_mut())).collect();
-        symmetric_blocks_with(count, &mut blocks, &a, rows, &mut workspace, Par::Seq).unwrap();
+        blocks_with(count, &mut blocks, TangentKernel::symmetric(&a, rows), &mut workspace, Par::Seq).unwrap();
         for (outputs, (out, square)) in chosen.into_iter().zip(out.iter().zip(&square)) {
             let expected = reference::block(signs.as_ref(), outputs, left.plain(), right.plain());
             assert!(difference(out.as_ref(), &expected) <= 1e-14, "{outputs:?}");
@@ -287,7 +295,8 @@ fn check_fixture<T: Real>(tolerance: f64) {
     let h = matrix("h");
     for count in Popcount::available() {
         let mut out = Mat::<T>::zeros(h.nrows(), h.ncols());
-        symmetric_full_with(count, out.as_mut(), &a, set.features(), &mut Workspace::new(), Par::Seq).unwrap();
+        full_with(count, out.as_mut(), TangentKernel::symmetric(&a, set.features()), &mut Workspace::new(), Par::Seq)
+            .unwrap();
         let error = difference(out.as_ref(), &h);
         assert!(error <= tolerance, "{} {} {error:e}", T::NAME, count.name());
     }
@@ -340,7 +349,7 @@ fn the_kernel_is_positive_semidefinite_with_the_trace_of_its_features() {
     let set = Set::<f64>::random(n, m, inputs, 1);
     let a = Panels::from_matrix("a", signs::<f64>(m, d).as_ref()).unwrap();
     let mut h = Mat::zeros(d * n, d * n);
-    symmetric_full_into(h.as_mut(), &a, set.features(), &mut Workspace::new(), Par::Seq).unwrap();
+    full_into(h.as_mut(), TangentKernel::symmetric(&a, set.features()), &mut Workspace::new(), Par::Seq).unwrap();
     let smallest = h.self_adjoint_eigenvalues(Side::Lower).unwrap()[0];
     assert!(smallest > -1e-12 * h.norm_max(), "{smallest}");
     // tr H = d/m sum_j |z_j|^2 (active neurons on j).
@@ -366,7 +375,15 @@ fn all_active_and_all_inactive_rows() {
         for (outputs, expected) in [((0, 0), m as f64), ((0, 1), agreement)] {
             let mut h = Mat::zeros(n, n);
             let samples = Features { patterns: &patterns, z: &panels };
-            symmetric_block_with(count, h.as_mut(), outputs, &a, samples, &mut Workspace::new(), Par::Seq).unwrap();
+            block_with(
+                count,
+                h.as_mut(),
+                outputs,
+                TangentKernel::symmetric(&a, samples),
+                &mut Workspace::new(),
+                Par::Seq,
+            )
+            .unwrap();
             for j in 0..n {
                 for l in 0..n {
                     let inner: f64 = (0..inputs).map(|c| z[(j, c)] * z[(l, c)]).sum();
@@ -392,12 +409,14 @@ fn counts_are_exact() {
     let mut workspace = Workspace::new();
     for count in Popcount::available() {
         let mut whole = Mat::<f32>::zeros(d * n, d * n);
-        symmetric_full_with(count, whole.as_mut(), &a, set.features(), &mut workspace, Par::Seq).unwrap();
+        full_with(count, whole.as_mut(), TangentKernel::symmetric(&a, set.features()), &mut workspace, Par::Seq)
+            .unwrap();
         assert_eq!(difference(whole.as_ref(), &expected), 0.0, "{}", count.name());
         for (i, k) in [(0, 0), (2, 7)] {
             let mut block = Mat::<f32>::zeros(n, n);
             let samples = set.features();
-            symmetric_block_with(count, block.as_mut(), (i, k), &a, samples, &mut workspace, Par::Seq).unwrap();
+            block_with(count, block.as_mut(), (i, k), TangentKernel::symmetric(&a, samples), &mut workspace, Par::Seq)
+                .unwrap();
             assert_eq!(block.as_ref(), whole.submatrix(i * n, k * n, n, n), "{}", count.name());
         }
     }
@@ -439,7 +458,7 @@ fn empty_sets_are_fine_and_wrong_input_is_refused() {
     .unwrap();
     full_into(zeros(10, 0).as_mut(), TangentKernel { a: &a, rows: some, columns: none }, &mut workspace, Par::Seq)
         .unwrap();
-    symmetric_full_into(zeros(0, 0).as_mut(), &a, none, &mut workspace, Par::Seq).unwrap();
+    full_into(zeros(0, 0).as_mut(), TangentKernel::symmetric(&a, none), &mut workspace, Par::Seq).unwrap();
     let mut product = ProductWorkspace::new();
     let mut out = Panels::from_matrix("out", Mat::<f32>::from_fn(5, 2, |_, _| 1.0).as_ref()).unwrap();
     product_into(
@@ -460,9 +479,11 @@ fn empty_sets_are_fine_and_wrong_input_is_refused() {
     let not_signs = Panels::from_matrix("a", Mat::<f32>::from_fn(70, 2, |r, _| r as f32).as_ref()).unwrap();
     let out = || zeros(5, 5);
     let seq = Par::Seq;
-    assert!(symmetric_block_into(out().as_mut(), (0, 2), &a, some, &mut workspace, seq).is_err());
-    assert!(symmetric_block_into(out().as_mut(), (0, 1), &not_signs, some, &mut workspace, seq).is_err());
-    assert!(symmetric_block_into(zeros(5, 4).as_mut(), (0, 1), &a, some, &mut workspace, seq).is_err());
+    assert!(block_into(out().as_mut(), (0, 2), TangentKernel::symmetric(&a, some), &mut workspace, seq).is_err());
+    assert!(
+        block_into(out().as_mut(), (0, 1), TangentKernel::symmetric(&not_signs, some), &mut workspace, seq).is_err()
+    );
+    assert!(block_into(zeros(5, 4).as_mut(), (0, 1), TangentKernel::symmetric(&a, some), &mut workspace, seq).is_err());
     assert!(
         block_into(
             out().as_mut(),
@@ -486,7 +507,13 @@ fn empty_sets_are_fine_and_wrong_input_is_refused() {
     let no_neurons = Set::<f32>::random(5, 0, 3, 1);
     let no_signs = Panels::zeros(0, 2);
     assert!(
-        symmetric_full_into(zeros(10, 10).as_mut(), &no_signs, no_neurons.features(), &mut workspace, seq).is_err()
+        full_into(
+            zeros(10, 10).as_mut(),
+            TangentKernel::symmetric(&no_signs, no_neurons.features()),
+            &mut workspace,
+            seq
+        )
+        .is_err()
     );
     let (mut wrong, v) = (Panels::zeros(5, 3), Panels::zeros(5, 2));
     assert!(

@@ -149,7 +149,7 @@ pub trait CountBits: Copy {
     fn arrange(self, words: &[u64; 64]) -> BitWord;
 
     /// Counts of rows `first .. first + 4` of `b` against the first `16 * groups` lanes of `x`: bits shared in words
-    /// `..plus` less bits shared in words `plus..`. What the other lanes of `counts` then hold is not said.
+    /// `..plus` less bits shared in words `plus..`. The other lanes of `counts` are then unspecified.
     ///
     /// # Panics
     /// Unless `b` and `x` have the same length, `plus` is at most that, `first` at most 60 and `groups` 1 to 4.
