@@ -35,13 +35,15 @@ macro_rules! instances {
         }
 
         impl Instances for f32 {
-            $(fn $name($($argument: $type),*) -> $output {
+            $(#[inline(never)]
+            fn $name($($argument: $type),*) -> $output {
                 $function($($argument),*)
             })*
         }
 
         impl Instances for f64 {
-            $(fn $name($($argument: $type),*) -> $output {
+            $(#[inline(never)]
+            fn $name($($argument: $type),*) -> $output {
                 $function($($argument),*)
             })*
         }
