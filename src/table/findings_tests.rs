@@ -112,6 +112,8 @@ fn bad_tables_are_refused_in_a_sentence() {
     assert!(bad(&["1", "18446744073709551616", "3", "4"]).contains("beyond 64 bits"));
     let stray = cells(300, |i| if i == 41 { "12,5".into() } else { i.to_string() });
     assert!(bad(&refs(&stray)).contains("row 42 of column 'x' holds the text '12,5'"));
+    let thousands = cells(60, |i| format!("${},{:03}.50", i + 1, i * 7));
+    assert!(bad(&refs(&thousands)).contains("row 1 of column 'x' holds '$1,000.50', a number with other signs"));
     let dates = cells(28, |i| format!("{:02}/02/2023", i % 12 + 1));
     assert!(bad(&refs(&dates)).contains("say in `dates` which it is: 'x=dmy' or 'x=mdy'"));
     let empty = table(&[("a", &["", "NA"]), ("b", &["1", "2"]), ("c", &["", ""])]);

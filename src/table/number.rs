@@ -67,7 +67,7 @@ pub fn is_digit_code(cell: &str) -> bool {
 }
 
 /// Whether a text means a missing cell where the other cells are numbers or dates.
-pub(super) fn is_mark_among_numbers(cell: &str) -> bool {
+pub(crate) fn is_mark_among_numbers(cell: &str) -> bool {
     let cell = cell.trim();
     MARKS_AMONG_NUMBERS.contains(&cell) || read_cell(cell) == Cell::Missing
 }
