@@ -135,7 +135,7 @@ fn tables_that_cannot_be_used_are_refused_in_one_sentence() {
     ];
     for (name, bytes, words) in cases {
         fs::write(folder.path().join("bad.csv"), bytes).unwrap();
-        let output = fit(folder.path(), Path::new("bad.csv"), "m.safetensors", &[]);
+        let output = fit(folder.path(), Path::new("bad.csv"), "m.safetensors", &["--missing", "refuse"]);
         eprintln!("{name}: {}", String::from_utf8_lossy(&output.stderr));
         assert_refused(&output, words);
         assert!(!folder.path().join("m.safetensors").exists(), "{name}");
@@ -206,10 +206,10 @@ fn missing_cells_are_refused_or_learnt() {
         })
         .collect();
     fs::write(&table, text.join("\n")).unwrap();
-    let words = ["row 4 of column 'income' is missing", "--drop income", "--missing level"];
-    assert_refused(&fit(folder.path(), &table, "model.safetensors", &[]), &words);
+    let words = ["row 4 of column 'income' is missing", "--drop", "--missing"];
+    assert_refused(&fit(folder.path(), &table, "model.safetensors", &["--missing", "refuse"]), &words);
     assert!(!folder.path().join("model.safetensors").exists());
-    let output = fit(folder.path(), &table, "model.safetensors", &["--missing", "level"]);
+    let output = fit(folder.path(), &table, "model.safetensors", &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = run(&["sample", "model.safetensors", "--rows", "400", "--out", "new.csv"], folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

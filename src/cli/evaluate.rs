@@ -6,9 +6,10 @@ use clap::Args;
 use ntk_score::evaluate::{Evaluation, EvaluationOptions, evaluate};
 use ntk_score::files::csv;
 use ntk_score::files::output::PendingFile;
-use ntk_score::table::schema::{Schema, SchemaOptions};
+use ntk_score::table::schema::Schema;
 
-use super::fit::{ColumnArgs, parse_threads};
+use super::columns::{ColumnArgs, with_flags};
+use super::fit::parse_threads;
 use super::{Failure, Outcome, evaluate_plots, finish, pending, use_threads};
 
 /// Compare a synthetic table with the real ones.
@@ -49,8 +50,8 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let test = csv::read(&args.test)?;
     let synthetic = csv::read(&args.synthetic)?;
     let json = args.json.as_ref().map(|path| pending(path)).transpose()?;
-    let schema = Schema::infer(&train, &SchemaOptions::from(args.columns))
-        .map_err(|e| Failure::new(format!("in the training table, {e}")))?;
+    let schema = Schema::infer(&train, &args.columns.options(&train)?)
+        .map_err(|e| Failure::new(format!("in the training table, {}", with_flags(&e.to_string()))))?;
     let options = EvaluationOptions { seed: args.seed };
     let evaluation = evaluate(&train, &test, &synthetic, &schema, &options)?;
     let plots = args.plots.as_ref().map(|folder| plot_files(folder)).transpose()?;

@@ -1,16 +1,17 @@
 //! `ntk-score fit`: a table goes in, a fitted model comes out.
 
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use faer::Par;
-use ntk_score::files::csv;
-use ntk_score::fit::{self, Ended, FitSettings, Length, OptimizerKind, StopRecord, Stopping};
+use ntk_score::fit::{self, Ended, FitSettings, FittedTable, Length, OptimizerKind, StopRecord, Stopping};
 use ntk_score::store;
-use ntk_score::table::schema::{ColumnKind, Missing, Schema, SchemaOptions};
+use ntk_score::table::{Codec, Findings, Missing, SchemaOptions, Table};
 
+use super::columns::{ColumnArgs, CsvArgs, listed, refuse_same};
 use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
 
 /// Fit a score model to a table.
@@ -18,14 +19,17 @@ use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
 #[command(after_help = "Examples:
   ntk-score fit train.csv --out model.safetensors
   ntk-score fit train.csv --out model.safetensors --budget 8m --drop ID
-  ntk-score fit survey.csv --out model.safetensors --missing level   (empty cells are learnt like any other value)
+  ntk-score fit train.csv --dry-run --schema columns.json   (shows what the columns are taken for; change the file, give it back)
   ntk-score fit train.csv --out model.safetensors --iterations 20000 --seed 7   (the same bytes every time)")]
 pub struct FitArgs {
-    /// The table: CSV with a header line
+    /// The table: CSV with a header line, plain or gzip'd; - is standard input
     table: PathBuf,
-    /// Where the model goes
-    #[arg(long, value_name = "MODEL.safetensors")]
-    out: PathBuf,
+    /// Where the model goes; - is standard output
+    #[arg(long, value_name = "MODEL.safetensors", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+    /// Only show what the columns are taken for, and write it to the file of --schema unless that is there already
+    #[arg(long)]
+    dry_run: bool,
     /// How long the fit may take, such as 90s, 8m or 1h [default: 8m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "iterations")]
     budget: Option<Duration>,
@@ -33,9 +37,11 @@ pub struct FitArgs {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
     #[command(flatten)]
+    csv: CsvArgs,
+    #[command(flatten)]
     columns: ColumnArgs,
-    /// What to do with missing cells (empty, NA, N/A, NULL or NaN): refuse the table, or learn where they are and generate them
-    #[arg(long, value_enum, default_value_t = MissingCells::Refuse)]
+    /// What to do with missing cells: learn where they are and generate them in their turn, or refuse the table
+    #[arg(long, value_enum, default_value_t = MissingCells::Level)]
     missing: MissingCells,
     /// The way of fitting: `best` makes the best tables, `paper` is the system of Han, Razaviyayn and Xu as published
     #[arg(long, value_enum, default_value_t = Preset::Best)]
@@ -62,27 +68,6 @@ pub struct FitArgs {
     /// Threads to use [default: one per core]
     #[arg(long, value_name = "T", value_parser = parse_threads)]
     threads: Option<usize>,
-}
-
-/// Which columns are what, where looking at them is not enough.
-#[derive(Debug, Args)]
-pub struct ColumnArgs {
-    /// Columns to be taken as categories, separated by commas
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    categorical: Vec<String>,
-    /// Columns to be taken as numbers, separated by commas
-    #[arg(long, value_name = "C,D", value_delimiter = ',')]
-    numerical: Vec<String>,
-    /// Columns to be left out, such as an identifier, separated by commas
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
-    drop: Vec<String>,
-}
-
-impl From<ColumnArgs> for SchemaOptions {
-    fn from(args: ColumnArgs) -> Self {
-        let ColumnArgs { categorical, numerical, drop } = args;
-        SchemaOptions { categorical, numerical, drop, ..SchemaOptions::default() }
-    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -116,8 +101,25 @@ enum Optimizer {
 pub fn run(args: FitArgs) -> Outcome {
     let threads = use_threads(args.threads)?;
     let started = Instant::now();
-    let table = csv::read(&args.table)?;
-    let output = pending(&args.out)?;
+    let out = args.out.clone().unwrap_or_default();
+    refuse_same(&args.table, &out)?;
+    let table = args.csv.read(&args.table)?;
+    let missing = match args.missing {
+        MissingCells::Refuse => Missing::Fail,
+        MissingCells::Level => Missing::Level,
+    };
+    let options = SchemaOptions { missing, ..args.columns.options(&table)? };
+    let findings = Findings::of(&table, &options)?;
+    let lines = listed(&findings.described(&Codec::fit(&table, &findings.schema)?));
+    if args.dry_run {
+        print!("{lines}");
+        return write_schema(&args, &findings);
+    }
+    if let Some(path) = args.columns.schema.as_ref().filter(|path| !path.exists()) {
+        return Err(Failure::file("read", path, &std::io::ErrorKind::NotFound.into()));
+    }
+    eprint!("{lines}");
+    let output = pending(&out)?;
     let length = match (args.budget, args.iterations) {
         (_, Some(k)) => Length::Iterations(k as usize),
         (budget, None) => Length::Budget(budget.unwrap_or(Duration::from_secs(480))),
@@ -126,12 +128,8 @@ pub fn run(args: FitArgs) -> Outcome {
         Preset::Best => fit::Preset::Best,
         Preset::Paper => fit::Preset::Paper,
     };
-    let missing = match args.missing {
-        MissingCells::Refuse => Missing::Fail,
-        MissingCells::Level => Missing::Level,
-    };
     let mut settings = FitSettings::new(preset, length);
-    settings.schema = SchemaOptions { missing, ..args.columns.into() };
+    settings.schema = SchemaOptions { schema: Some(findings.schema), ..options };
     settings.width = args.width.unwrap_or(settings.width);
     settings.stages = args.stages.unwrap_or(settings.stages);
     settings.batch = args.batch.unwrap_or(settings.batch);
@@ -167,8 +165,7 @@ pub fn run(args: FitArgs) -> Outcome {
     });
     bar.finish_and_clear();
     let fitted = fitted?;
-    finish(output, &args.out, &store::to_bytes(&fitted)?)?;
-    eprintln!("{}", columns(fitted.codec.schema()));
+    finish(output, &out, &store::to_bytes(&fitted)?)?;
     let record = &fitted.record;
     let [squared, entropy] = record.losses;
     eprintln!(
@@ -181,23 +178,40 @@ pub fn run(args: FitArgs) -> Outcome {
         eprintln!("rows held out, {networks} networks: {squared:.4} + {entropy:.4}");
     }
     say(record.ended, &record.stop);
-    eprintln!("wrote {}", args.out.display());
+    if let Some(warning) = doubt(&fitted, &table) {
+        eprintln!("warning: {warning}");
+    }
+    eprintln!(
+        "wrote {}",
+        if out.as_os_str() == "-" { "the model to standard output".into() } else { out.display().to_string() }
+    );
     Ok(())
 }
 
-/// What the columns were taken for.
-fn columns(schema: &Schema) -> String {
-    let named = |what: &str, wanted: fn(&ColumnKind) -> bool| {
-        let names = schema.columns.iter().filter(|c| wanted(&c.kind)).map(|c| c.name.as_str());
-        let names: Vec<&str> = names.collect();
-        (!names.is_empty()).then(|| format!("{} {what} ({})", names.len(), names.join(", ")))
+/// Writes what the columns were taken for where the user wants it and nothing is yet.
+fn write_schema(args: &FitArgs, findings: &Findings) -> Outcome {
+    if let Some(path) = args.columns.schema.as_ref().filter(|path| !path.exists()) {
+        let text = ntk_score::files::schema::to_text(&findings.declared())?;
+        finish(pending(path)?, path, text.as_bytes())?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+/// Why a fit should not be trusted, if its last losses say so: half the mean square per number starts at most a little above
+/// one half, whatever the table, so a loss beyond 1 means that training did harm.
+fn doubt(fitted: &FittedTable, table: &Table) -> Option<String> {
+    let [squared, entropy] = fitted.record.losses;
+    if squared.is_finite() && entropy.is_finite() && squared <= 1.0 {
+        return None;
+    }
+    let (rows, width) = (table.rows(), fitted.codec.width());
+    let reason = if rows < 2 * width {
+        format!("{rows} rows are few for {width} coded columns; give more rows or leave columns out by --drop")
+    } else {
+        "the steps of training were too large; try another --optimizer, or the preset's own".into()
     };
-    let kinds = [
-        named("numerical", |kind| matches!(kind, ColumnKind::Numerical { .. })),
-        named("categorical", |kind| matches!(kind, ColumnKind::Categorical { .. })),
-        named("constant", |kind| matches!(kind, ColumnKind::Constant { .. })),
-    ];
-    format!("columns: {}", kinds.into_iter().flatten().collect::<Vec<_>>().join("; "))
+    Some(format!("a loss of {squared:.3} per number is worse than no training at all, which has about 0.5: {reason}"))
 }
 
 /// Says how training was stopped.
@@ -254,6 +268,12 @@ pub fn parse_threads(text: &str) -> Result<usize, String> {
 
 /// Reads a fitted model from its file.
 pub fn read_model(path: &std::path::Path) -> Outcome<fit::FittedTable> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
+    let bytes = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let bytes = bytes.map_err(|e| Failure::file("read", path, &e))?;
     store::from_bytes(&bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
 }

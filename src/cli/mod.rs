@@ -1,6 +1,7 @@
 //! The command line: words, progress bars and files; no mathematics.
 
 pub mod arguments;
+pub mod columns;
 pub mod demo;
 pub mod evaluate;
 mod evaluate_plots;
@@ -52,7 +53,7 @@ impl fmt::Display for Failure {
 
 impl From<ntk_score::Error> for Failure {
     fn from(error: ntk_score::Error) -> Self {
-        Self(error.to_string())
+        Self(columns::with_flags(&error.to_string()))
     }
 }
 

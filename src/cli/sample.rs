@@ -9,6 +9,7 @@ use ntk_score::diffusion::sampler::Method;
 use ntk_score::files::csv;
 use ntk_score::fit::{self, SampleSettings};
 
+use super::columns::refuse_same;
 use super::fit::{parse_threads, read_model};
 use super::{Outcome, pending, progress_bar, use_threads};
 
@@ -17,12 +18,12 @@ use super::{Outcome, pending, progress_bar, use_threads};
 #[command(after_help = "Example:
   ntk-score sample model.safetensors --rows 27000 --out synthetic.csv")]
 pub struct SampleArgs {
-    /// The fitted model
+    /// The fitted model; - is standard input
     model: PathBuf,
     /// Rows to generate
     #[arg(long, value_name = "N")]
     rows: usize,
-    /// Where the table goes
+    /// Where the table goes; - is standard output
     #[arg(long, value_name = "SYNTHETIC.csv")]
     out: PathBuf,
     /// Steps from noise to data
@@ -55,6 +56,7 @@ enum Sampler {
 pub fn run(args: SampleArgs) -> Outcome {
     let threads = use_threads(args.threads)?;
     let started = Instant::now();
+    refuse_same(&args.model, &args.out)?;
     let fitted = read_model(&args.model)?;
     let output = pending(&args.out)?;
     let mut settings = SampleSettings::new(args.rows);
@@ -75,6 +77,7 @@ pub fn run(args: SampleArgs) -> Outcome {
     bar.finish_and_clear();
     csv::write(output, &args.out, &table?)?;
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("wrote {} rows to {} in {seconds:.1} s", args.rows, args.out.display());
+    let to = if args.out.as_os_str() == "-" { "standard output".into() } else { args.out.display().to_string() };
+    eprintln!("wrote {} rows to {to} in {seconds:.1} s", args.rows);
     Ok(())
 }

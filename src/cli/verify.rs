@@ -10,7 +10,8 @@ use ntk_score::memory;
 use ntk_score::regression::spectrum::Effort;
 use ntk_score::theory::{self, Claim, RULES, Report, Settings, Verdict};
 
-use super::fit::{ColumnArgs, parse_threads};
+use super::columns::ColumnArgs;
+use super::fit::parse_threads;
 use super::{Failure, Outcome, finish, pending, progress_bar, use_threads, verify_page};
 
 /// Measure what the theory predicts: six claims, how good each stopping rule is, and where the kernel regime ends
@@ -51,7 +52,10 @@ pub fn run(args: VerifyArgs) -> Outcome {
     let settings = Settings {
         seed: args.seed,
         quick: args.quick,
-        table: table.as_ref().map(|table| (table, args.columns.into())),
+        table: match &table {
+            Some(table) => Some((table, args.columns.options(table)?)),
+            None => None,
+        },
     };
     let minutes = if args.quick { "less than a minute" } else { "up to ten minutes" };
     let Effort { seconds, bytes } = Effort::of_spectrum(theory::EXACT)?;

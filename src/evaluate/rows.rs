@@ -31,6 +31,9 @@ impl Layout {
         let (mut numbers, mut categories, mut sizes, mut order) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for column in &schema.columns {
             let kind = match &column.kind {
+                // New names are no better or worse than others.
+                ColumnKind::Identifier { .. } => continue,
+                ColumnKind::Time { format, .. } => ColumnKind::Time { format: format.clone(), missing: None },
                 ColumnKind::Constant { value } => match read_cell(value) {
                     Cell::Number(number) => ColumnKind::Numerical {
                         integer: number.fract() == 0.0,

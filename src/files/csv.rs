@@ -1,57 +1,159 @@
-//! Tables as CSV files: commas between cells, a header line with the names of the columns.
+//! Tables as CSV files: cells between commas or other delimiters, a header line with the names of the columns.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use csv::{ReaderBuilder, StringRecord, Writer};
+use csv::{QuoteStyle, ReaderBuilder, StringRecord, WriterBuilder};
 
+use super::dialect;
 use super::output::PendingFile;
 use crate::table::Table;
-use crate::table::number::{Cell, read_cell};
 use crate::{Error, Result};
 
-/// Reads a table with a header line. Rows are counted from 1, without the header.
+/// Whether the first line holds the names of the columns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Header {
+    /// It does; a file whose first line looks like data is refused.
+    #[default]
+    Expected,
+    /// It does, whatever it looks like.
+    Present,
+    /// It does not; the columns are called c1, c2 and so on.
+    Absent,
+}
+
+/// How a file is to be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// What stands between cells; found by looking where nothing is given.
+    pub delimiter: Option<u8>,
+    /// Whether the first line holds names.
+    pub header: Header,
+}
+
+/// Reads a table with a header line, plain or compressed with gzip; `-` is standard input. Rows are counted from 1, without
+/// the header.
+///
+/// # Errors
+/// As [`read_with`].
+pub fn read(path: &Path) -> Result<Table> {
+    read_with(path, &ReadOptions::default()).map(|(table, _)| table)
+}
+
+/// Reads a table, and says what was done to the file on the way: which delimiter was found, from which encoding it was
+/// converted, how many blank lines were skipped.
 ///
 /// # Errors
 /// [`Error::Table`], one sentence with the file's name, if the file cannot be read, is not a table (not text, empty, no
-/// header line, cells not separated by commas), or has a row with more or fewer cells than there are columns.
-pub fn read(path: &Path) -> Result<Table> {
-    let fail = |what: &str| Error::Table(format!("cannot read {}: {what}", path.display()));
-    let file = File::open(path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => fail("there is no such file"),
-        ErrorKind::PermissionDenied => fail("permission is denied"),
-        _ => fail(&e.to_string()),
-    })?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(fail("it is a folder; give a CSV file"));
+/// header line), or has a row with more or fewer cells than there are columns.
+pub fn read_with(path: &Path, options: &ReadOptions) -> Result<(Table, Vec<String>)> {
+    let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let fail = |what: &str| Error::Table(format!("cannot read {shown}: {what}"));
+    let bytes = bytes(path).and_then(dialect::unpacked).map_err(|what| fail(&what))?;
+    parse(bytes, options).map_err(|what| fail(&what))
+}
+
+fn bytes(path: &Path) -> std::result::Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        return Ok(bytes);
     }
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(file);
-    let header = reader.headers().map_err(|e| fail(&reading(&e, 0)))?.clone();
-    let names = names(&header).map_err(|what| fail(&what))?;
-    let mut columns = vec![Vec::new(); names.len()];
+    if path.is_dir() {
+        return Err("it is a folder; give a CSV file".into());
+    }
+    let read = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err("there is no such file".into()),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err("permission is denied".into()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+fn parse(bytes: Vec<u8>, options: &ReadOptions) -> std::result::Result<(Table, Vec<String>), String> {
+    let (text, converted) = dialect::text(bytes)?;
+    let mut notes = Vec::from_iter(converted);
+    if text.trim().is_empty() {
+        return Err("it is empty; give a table with a header line".into());
+    }
+    let delimiter = options.delimiter.unwrap_or_else(|| dialect::delimiter(&text));
+    if options.delimiter.is_none() && delimiter != b',' {
+        let name = if delimiter == b'\t' { "a tab".to_owned() } else { format!("'{}'", char::from(delimiter)) };
+        notes.push(format!("cells are separated by {name}"));
+    }
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
     let mut record = StringRecord::new();
-    let mut row = 0;
-    while reader.read_record(&mut record).map_err(|e| fail(&reading(&e, row + 1)))? {
+    let mut names: Vec<String> = Vec::new();
+    let mut columns: Vec<Vec<String>> = Vec::new();
+    let (mut row, mut blank) = (0, dialect::blank_lines(&text));
+    while reader.read_record(&mut record).map_err(|e| e.to_string())? {
+        if columns.is_empty() {
+            columns = vec![Vec::new(); record.len()];
+            if options.header != Header::Absent {
+                names = record.iter().map(str::to_owned).collect();
+                continue;
+            }
+            names = (1..=record.len()).map(|number| format!("c{number}")).collect();
+        }
+        if record.len() == 1 && columns.len() > 1 && record[0].trim().is_empty() {
+            blank += 1;
+            continue;
+        }
         row += 1;
-        if record.len() != names.len() {
-            let (found, expected) = (record.len(), names.len());
-            return Err(fail(&format!("row {row} has {found} cells where the header line names {expected} columns")));
+        if record.len() != columns.len() {
+            let (found, expected) = (record.len(), columns.len());
+            let above = if options.header == Header::Absent { "first line has" } else { "header line names" };
+            let unit = if options.header == Header::Absent { "" } else { " columns" };
+            return Err(format!("row {row} has {found} cells where the {above} {expected}{unit}"));
         }
         for (column, cell) in columns.iter_mut().zip(&record) {
             column.push(cell.to_owned());
         }
     }
-    Table::new(names, columns).map_err(|e| fail(&e.to_string()))
+    match names.first_mut() {
+        Some(first) => *first = first.trim_start_matches('\u{feff}').to_owned(),
+        None => return Err("it is empty; give a table with a header line".into()),
+    }
+    if blank > 0 {
+        notes.push(format!("{blank} blank {} skipped", if blank == 1 { "line" } else { "lines" }));
+    }
+    if options.header == Header::Expected
+        && let Some(reason) = dialect::no_header(&names, &columns)
+    {
+        return Err(format!(
+            "its first line looks like data, not like a header line with the names of the columns ({reason}); add such a \
+             line, or say `no_header` if there is none or `header` if these are the names"
+        ));
+    }
+    let unused = |index: &usize| names[*index].is_empty() && columns[*index].iter().all(String::is_empty);
+    let empty: Vec<usize> = (0..names.len()).filter(unused).collect();
+    if !empty.is_empty() && empty.len() < names.len() && row > 0 {
+        for &index in empty.iter().rev() {
+            names.remove(index);
+            columns.remove(index);
+        }
+        notes.push(format!("{} columns with neither name nor cells are not read", empty.len()));
+    }
+    if names.iter().filter(|name| name.is_empty()).count() > 1 {
+        return Err("several columns have no name; name them in the header line".into());
+    }
+    let table = Table::new(names, columns).map_err(|e| e.to_string())?;
+    Ok((table, notes))
 }
 
-/// Writes a table with a header line.
+/// Writes a table with a header line, cells separated by commas.
 ///
 /// # Errors
 /// [`Error::Table`] with the file's name if it cannot be written.
 pub fn write(file: PendingFile, path: &Path, table: &Table) -> Result<()> {
     let written = file.finish(|w| {
-        let mut writer = Writer::from_writer(w);
+        // A single name with another delimiter in it is quoted, so that it is read back as one.
+        let single = table.names().len() == 1 && table.names()[0].contains([';', '\t', '|']);
+        let style = if single { QuoteStyle::Always } else { QuoteStyle::Necessary };
+        let mut writer = WriterBuilder::new().quote_style(style).from_writer(w);
         writer.write_record(table.names())?;
         for row in 0..table.rows() {
             writer.write_record(table.columns().iter().map(|c| &c[row]))?;
@@ -61,49 +163,20 @@ pub fn write(file: PendingFile, path: &Path, table: &Table) -> Result<()> {
     written.map_err(|e| Error::Table(format!("cannot write {}: {e}", path.display())))
 }
 
-/// The column names of a header line, or what is wrong with it.
-fn names(header: &StringRecord) -> std::result::Result<Vec<String>, String> {
-    let cells = || header.iter().map(|name| name.trim_matches(|c: char| c == '\u{feff}' || c.is_whitespace()));
-    if cells().all(str::is_empty) {
-        return Err("it is empty; give a table with a header line".into());
-    }
-    if header.iter().any(|name| name.contains('\0')) {
-        return Err("it is not a table but binary data; give a CSV file".into());
-    }
-    if header.len() == 1 && header[0].contains([';', '\t', '|']) {
-        return Err("its header line has no commas; separate the cells with commas".into());
-    }
-    if let Some(position) = cells().position(str::is_empty) {
-        return Err(format!("column {} has no name; name it in the header line", position + 1));
-    }
-    // Plain positions are what some programs write as names; any other line of numbers is data.
-    let numbers = cells().all(|name| matches!(read_cell(name), Cell::Number(_)));
-    let positions = cells().enumerate().all(|(position, name)| name == position.to_string());
-    if numbers && !positions {
-        return Err("its first line holds numbers only; give it a header line with the names of the columns".into());
-    }
-    Ok(cells().map(str::to_owned).collect())
-}
-
-/// What went wrong in reading, in words.
-fn reading(error: &csv::Error, row: usize) -> String {
-    match error.kind() {
-        csv::ErrorKind::Utf8 { .. } if row == 0 => "it is not a table but binary data; give a CSV file".into(),
-        csv::ErrorKind::Utf8 { .. } => format!("row {row} is not UTF-8 text; convert the file to UTF-8"),
-        csv::ErrorKind::Io(e) => e.to_string(),
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
-    fn read_bytes(bytes: &[u8]) -> Result<Table> {
+    fn read_as(bytes: &[u8], options: &ReadOptions) -> Result<(Table, Vec<String>)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
         std::fs::write(&path, bytes).unwrap();
-        read(&path)
+        read_with(&path, options)
+    }
+
+    fn read_bytes(bytes: &[u8]) -> Result<Table> {
+        read_as(bytes, &ReadOptions::default()).map(|(table, _)| table)
     }
 
     fn sentence(bytes: &[u8]) -> String {
@@ -113,11 +186,53 @@ mod tests {
     #[test]
     fn tables_are_read() {
         let table = read_bytes(b"\xef\xbb\xbfa, b \r\n1,\"x, y\"\r\n2,\r\n").unwrap();
-        assert_eq!(table.names(), ["a", "b"]);
+        assert_eq!(table.names(), ["a", " b "], "names are kept as they are");
         assert_eq!(table.columns(), [["1", "2"], ["x, y", ""]]);
-        assert_eq!(read_bytes(b" \x0b\xef\xbb\xbfa \n1\n").unwrap().names(), ["a"]);
         assert_eq!(read_bytes(b"0,1\n5,6\n").unwrap().names(), ["0", "1"]);
+        assert_eq!(read_bytes(b",b\n3,4\n").unwrap().names(), ["", "b"]);
         assert_eq!(read_bytes(b"a,b\n").unwrap().rows(), 0);
+    }
+
+    #[test]
+    fn other_dialects_are_read_and_said() {
+        let said = |bytes: &[u8]| {
+            let (table, notes) = read_as(bytes, &ReadOptions::default()).unwrap();
+            assert_eq!(table.names(), ["a", "b\u{e9}"]);
+            assert_eq!(table.columns(), [["1", "3"], ["2", "4"]]);
+            notes.join("; ")
+        };
+        assert_eq!(said("a,b\u{e9}\n1,2\n3,4\n".as_bytes()), "");
+        assert_eq!(said("a;b\u{e9}\n1;2\n3;4\n".as_bytes()), "cells are separated by ';'");
+        assert_eq!(
+            said("a\tb\u{e9}\n1\t2\n\n3\t4\n\n".as_bytes()),
+            "cells are separated by a tab; 2 blank lines skipped"
+        );
+        assert_eq!(
+            said(b"a,b\xe9\n1,2\n  \n3,4\n"),
+            "converted from Windows-1252 (Latin-1) to UTF-8; 1 blank line skipped"
+        );
+        let wide: Vec<u8> = "\u{feff}a,b\u{e9}\r\n1,2\r\n3,4\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(said(&wide), "converted from UTF-16LE to UTF-8");
+        assert_eq!(said(&wide[2..]), "converted from UTF-16LE to UTF-8");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all("a,b\u{e9}\n1,2\n3,4\n".as_bytes()).unwrap();
+        assert_eq!(said(&packed.finish().unwrap()), "");
+        assert_eq!(
+            said("a,b\u{e9},,\n1,2,,\n3,4,,\n".as_bytes()),
+            "2 columns with neither name nor cells are not read"
+        );
+    }
+
+    #[test]
+    fn headers_are_what_the_user_says() {
+        let with = |bytes: &[u8], header| {
+            read_as(bytes, &ReadOptions { header, ..Default::default() }).map(|(table, _)| table.names().join(" "))
+        };
+        assert_eq!(with(b"2010,2011\n3,4\n", Header::Present).unwrap(), "2010 2011");
+        assert_eq!(with(b"2010,2011\n3,4\n", Header::Absent).unwrap(), "c1 c2");
+        assert!(with(b"2010,2011\n3,4\n", Header::Expected).unwrap_err().to_string().contains("`no_header`"));
+        let piped = ReadOptions { delimiter: Some(b'|'), ..Default::default() };
+        assert_eq!(read_as(b"a,b|c\n1|2\n", &piped).unwrap().0.names(), ["a,b", "c"]);
     }
 
     #[test]
@@ -128,10 +243,9 @@ mod tests {
         assert!(sentence(b"\n\n").contains("it is empty"));
         assert!(sentence(b"\x89PNG\r\n\x1a\n\x00\x00\xff").contains("binary data"));
         assert!(sentence(b"PK\x03\x04\x00\x00").contains("binary data"));
-        assert!(sentence(b"a,b\n1,\xff\xfe\n").contains("row 1 is not UTF-8"));
-        assert!(sentence(b"a;b\n1;2\n").contains("separate the cells with commas"));
+        assert!(sentence(b"\x1f\x8b\x08broken").contains("gzip and damaged"));
         assert!(sentence(b"1.5,2\n3,4\n").contains("header line"));
-        assert!(sentence(b",b\n3,4\n").contains("column 1 has no name"));
+        assert!(sentence(b",,b\n3,4,5\n").contains("several columns have no name"));
         assert!(sentence(b"a,a\n3,4\n").contains("two columns are called 'a'"));
         let folder = tempfile::tempdir().unwrap();
         let missing = read(&folder.path().join("none.csv")).unwrap_err().to_string();
@@ -141,10 +255,12 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let table = read_bytes(b"a,b\n1,\"x, \"\"y\"\"\"\n2.50,z\n").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.csv");
-        write(PendingFile::create(&path).unwrap(), &path, &table).unwrap();
-        assert_eq!(read(&path).unwrap(), table);
+        for text in ["a,b\n1,\"x, \"\"y\"\"\"\n2.50,z\n", "\"a;b\"\nu\n\"\"\nv;w\n"] {
+            let table = read_bytes(text.as_bytes()).unwrap();
+            write(PendingFile::create(&path).unwrap(), &path, &table).unwrap();
+            assert_eq!(read(&path).unwrap(), table);
+        }
     }
 }

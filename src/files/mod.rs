@@ -4,5 +4,7 @@
 //! at all: it goes to a temporary file in the same folder first, which then takes the name.
 
 pub mod csv;
+mod dialect;
 pub mod matrix;
 pub mod output;
+pub mod schema;

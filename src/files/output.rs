@@ -13,30 +13,44 @@ use tempfile::NamedTempFile;
 pub struct PendingFile {
     temporary: NamedTempFile,
     path: PathBuf,
-    /// Whether `path` is no file, and so nothing that could be replaced.
-    special: bool,
+    to: To,
+}
+
+/// Where the finished bytes go.
+#[derive(Debug)]
+enum To {
+    /// To a file that takes its name.
+    File,
+    /// Into what is no file, and so nothing that could be replaced.
+    Special,
+    /// To standard output.
+    Standard,
 }
 
 impl PendingFile {
-    /// Starts a file beside `path`, so that an unwritable place is known before the work and not after it.
+    /// Starts a file beside `path`, so that an unwritable place is known before the work and not after it. `-` is standard
+    /// output.
     ///
     /// # Errors
     /// If the folder does not exist or cannot be written to, or `path` is a folder.
     pub fn create(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self { temporary: NamedTempFile::new()?, path: path.to_owned(), to: To::Standard });
+        }
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
         }
         let mut path = path.to_owned();
         if let Ok(found) = fs::metadata(&path) {
             if !found.is_file() {
-                return Ok(Self { temporary: NamedTempFile::new()?, path, special: true });
+                return Ok(Self { temporary: NamedTempFile::new()?, path, to: To::Special });
             }
             // A file that may not be changed is not replaced either.
             OpenOptions::new().append(true).open(&path)?;
             path = fs::canonicalize(&path)?;
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { temporary: NamedTempFile::new_in(folder)?, path, special: false })
+        Ok(Self { temporary: NamedTempFile::new_in(folder)?, path, to: To::File })
     }
 
     /// Writes everything through `write`, then gives the file its name.
@@ -48,12 +62,16 @@ impl PendingFile {
         write(&mut buffer)?;
         buffer.flush()?;
         drop(buffer);
-        if self.special {
-            let mut whole = self.temporary.reopen()?;
-            let mut to = OpenOptions::new().write(true).open(&self.path)?;
-            io::copy(&mut whole, &mut to)?;
-            return to.flush();
-        }
+        let mut to: Box<dyn Write> = match self.to {
+            To::File => return self.replace(),
+            To::Special => Box::new(OpenOptions::new().write(true).open(&self.path)?),
+            To::Standard => Box::new(io::stdout().lock()),
+        };
+        io::copy(&mut self.temporary.reopen()?, &mut to)?;
+        to.flush()
+    }
+
+    fn replace(self) -> io::Result<()> {
         self.temporary.as_file().sync_all()?;
         set_permissions(&self.temporary, &self.path)?;
         self.temporary.persist(&self.path).map_err(|e| e.error)?;

@@ -307,12 +307,23 @@ impl Column<'_> {
             .copied()
             .filter(|cell| matches!(read_cell(cell), Cell::Number(_) | Cell::Integer(_)))
             .collect();
+        let decorated = strays.iter().filter(|&&row| is_decorated_number(&self.cells[row])).count();
+        let many = strays.len() * 10 > filled.len() - strays.len();
+        if many && texts.len() > MOST_CODES && decorated * 10 >= strays.len() * 9 {
+            return Err(Error::Table(format!(
+                "row {} of column '{}' holds '{}', a number with other signs; write such numbers in plain digits with a point \
+                 before decimals, or name the column in `categorical`",
+                strays[0] + 1,
+                self.name,
+                self.cells[strays[0]].trim()
+            )));
+        }
         if numbers.len() <= MOST_CODES {
             return self.categories_or_identifier(filled, texts, None);
         }
         let stray = self.cells[strays[0]].trim();
         let count = strays.iter().filter(|&&row| self.cells[row].trim() == stray).count();
-        if strays.len() * 10 <= filled.len() - strays.len() {
+        if !many {
             return Err(not_a_number(self.name, strays[0], stray));
         }
         let mark =
@@ -342,6 +353,12 @@ impl Column<'_> {
             None => Look::plain(kind),
         })
     }
+}
+
+/// Whether a text is a number with commas, a sign of money or a percent sign, which nobody means as a category.
+fn is_decorated_number(cell: &str) -> bool {
+    let bare: String = cell.chars().filter(|c| !matches!(c, ',' | ' ' | '\u{a0}' | '$' | '€' | '£' | '%')).collect();
+    bare.len() < cell.trim().len() && matches!(read_cell(&bare), Cell::Number(_) | Cell::Integer(_))
 }
 
 /// Two spellings of one number in a column of few texts: `1.1` and `1.10` are different versions, not one quantity.

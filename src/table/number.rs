@@ -67,7 +67,7 @@ pub fn is_digit_code(cell: &str) -> bool {
 }
 
 /// Whether a text means a missing cell where the other cells are numbers or dates.
-pub(super) fn is_mark_among_numbers(cell: &str) -> bool {
+pub(crate) fn is_mark_among_numbers(cell: &str) -> bool {
     let cell = cell.trim();
     MARKS_AMONG_NUMBERS.contains(&cell) || read_cell(cell) == Cell::Missing
 }
@@ -138,11 +138,12 @@ impl NumberFormat {
     /// Whether a cell is a number of this format but for the rounding of doubles.
     fn is_noise(&self, cell: &str) -> bool {
         let cell = cell.trim();
-        if self.maximum_decimals > 10 || !is_long(cell) {
+        // Digits in between would be part of the value, not of its rounding.
+        if !is_long(cell) || decimals(cell) < self.maximum_decimals + 6 {
             return false;
         }
         let value: f64 = cell.parse().unwrap_or(f64::NAN);
-        (value - self.rounded(value)).abs() <= 1e-12 * value.abs().max(1.0)
+        (value - self.rounded(value)).abs() <= 64.0 * f64::EPSILON * value.abs().max(1.0)
     }
 
     /// The nearest number with no more decimals than the format has.
@@ -179,7 +180,7 @@ impl NumberFormat {
 /// Whether a cell has as many digits as doubles have, and many of them are decimals: it was printed by a program that
 /// prints whatever makes the double exact.
 fn is_long(cell: &str) -> bool {
-    decimals(cell) > 10
+    decimals(cell) > 6
         && cell.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count() >= 15
         && !cell.contains(['e', 'E'])
 }

@@ -32,7 +32,8 @@ const DATES: [&str; 23] = [
     "%Y%m%d",
 ];
 /// Ways to write what follows a date.
-const TIMES: [&str; 6] = ["%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%H%M%S"];
+const TIMES: [&str; 8] =
+    ["%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%I:%M:%S %P", "%I:%M %P", "%H%M%S"];
 const ZONES: [&str; 5] = ["", "Z", "%:z", "%z", " UTC"];
 /// Cells that must hold dates before a column is called one in which a few cells are wrong.
 const MOSTLY: f64 = 0.9;
@@ -315,7 +316,7 @@ fn patterns() -> Vec<String> {
             }
         }
     }
-    for time in &TIMES[..5] {
+    for time in &TIMES[..7] {
         patterns.extend(loose(time));
     }
     patterns
