@@ -18,6 +18,7 @@ use crate::model::mixture::Mixture;
 use crate::model::preconditioner::{Base, Preconditioner, PreconditionerParts};
 use crate::model::score_model::ScoreModel;
 use crate::network::Network;
+use crate::table::Relations;
 use crate::table::calibration::Calibration;
 use crate::table::codec::{Codec, CodecParts};
 use crate::table::schema::Schema;
@@ -32,6 +33,7 @@ const KEY: &str = "ntk_score";
 struct Header {
     version: u32,
     schema: Schema,
+    relations: Relations,
     /// For each one-hot block how often each level occurs.
     level_counts: Vec<Vec<u32>>,
     /// For each numerical column of whole numbers that doubles do not hold, its distinct values.
@@ -55,7 +57,7 @@ struct Header {
 /// # Errors
 /// [`Error::Model`] if the model uses something that the format cannot say.
 pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
-    let FittedTable { codec, model, calibration, record } = fitted;
+    let FittedTable { relations, codec, model, calibration, record } = fitted;
     let codec = codec.to_parts();
     let process = model.process();
     let schedule = match process.schedule() {
@@ -67,6 +69,7 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
     let header = Header {
         version: VERSION,
         schema: codec.schema,
+        relations: relations.clone(),
         level_counts: codec.level_counts,
         exact_levels: codec.exact,
         schedule,
@@ -196,7 +199,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
     if model.dimension() != codec.width() {
         return Err(broken("its network and its table have different widths".into()));
     }
-    Ok(FittedTable { codec, model, calibration, record: header.record })
+    Ok(FittedTable { relations: header.relations, codec, model, calibration, record: header.record })
 }
 
 /// The part of the header that every version has.

@@ -23,10 +23,10 @@ use crate::diffusion::sampler::Sampler;
 use crate::kernels::workers;
 use crate::model::layout::Layout;
 use crate::model::score_model::ScoreModel;
-use crate::table::Table;
 use crate::table::calibration::Calibration;
 use crate::table::codec::Codec;
 use crate::table::schema::Schema;
+use crate::table::{Relations, Table};
 use crate::{Error, Result, memory};
 use source::TableSource;
 
@@ -40,6 +40,8 @@ const CALIBRATION_SEED: u64 = 0x6361_6c69_6272_6174;
 /// A table's codec and the score model fitted to its coded rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedTable {
+    /// Relations between columns; none under [`Preset::Paper`].
+    pub relations: Relations,
     /// Table to matrix and back.
     pub codec: Codec,
     /// The score model of the matrix's rows.
@@ -59,7 +61,12 @@ pub struct FittedTable {
 pub fn fit(table: &Table, settings: &FitSettings, observe: Observe) -> Result<FittedTable> {
     let started = Instant::now();
     let schema = Schema::infer(table, &settings.schema)?;
-    let codec = Codec::fit(table, &schema)?;
+    let relations = match settings.preset {
+        Preset::Best => Relations::find(table, &schema)?,
+        Preset::Paper => Relations::default(),
+    };
+    let (table, schema) = &relations.prepare(table, &schema)?;
+    let codec = Codec::fit(table, schema)?;
     if codec.width() == 0 {
         let all = "every column of the table is constant, so there is nothing to learn; give a column with two values";
         return Err(Error::Table(all.into()));
@@ -89,11 +96,11 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: Observe) -> Result<Fi
                 }
             };
             let calibration = Some(calibrate(&model, rows, settings)?);
-            Ok(FittedTable { codec, model, calibration, record })
+            Ok(FittedTable { relations, codec, model, calibration, record })
         }
         Preset::Paper => {
             let (model, record) = paper::fit(&source, settings, started, observe)?;
-            Ok(FittedTable { codec, model, calibration: None, record })
+            Ok(FittedTable { relations, codec, model, calibration: None, record })
         }
     }
 }

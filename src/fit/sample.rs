@@ -43,7 +43,7 @@ impl SampleSettings {
 /// [`Error::Setting`](crate::Error::Setting) for unusable settings, [`Error::NotFinite`](crate::Error::NotFinite) if samples leave
 /// the finite numbers.
 pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn FnMut(usize, usize)) -> Result<Table> {
-    let FittedTable { codec, model, calibration, .. } = fitted;
+    let FittedTable { relations, codec, model, calibration, .. } = fitted;
     // Normal scores in two types, and the cells as text.
     memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
     memory::check("the times of so many steps", settings.steps as u128 * 64)?;
@@ -54,5 +54,5 @@ pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn
     if let Some(calibration) = calibration {
         calibration.apply(scores.as_mut());
     }
-    codec.decode(scores.as_ref(), Decode::default())
+    relations.restore(codec.decode(scores.as_ref(), Decode::default())?)
 }

@@ -62,6 +62,8 @@ const HELD_OUT: f64 = 0.1;
 const MOST_HELD_OUT: usize = 2048;
 /// Iterations before which hold-out does not stop: about as many as the first rise of the step size takes.
 const AT_LEAST: usize = 300;
+/// The first iteration after which the held-out rows are asked: a look costs as much as a few steps.
+const FIRST_LOOK: usize = 20;
 
 /// Cuts `rows` rows into those to train on and those to hold out, each rising.
 ///
@@ -87,7 +89,7 @@ pub(super) struct HeldWatch {
 
 impl HeldWatch {
     pub fn new() -> Self {
-        Self { next: 1, best: None }
+        Self { next: FIRST_LOOK, best: None }
     }
 
     /// Whether it is time to look.
@@ -97,7 +99,7 @@ impl HeldWatch {
 
     /// Notes the loss on the held-out rows; whether to stop.
     pub fn tell(&mut self, iteration: usize, loss: f64, network: impl FnOnce() -> Network<f32>) -> bool {
-        self.next = (iteration + 1).max(iteration + iteration / 10);
+        self.next = iteration + (iteration / 8).max(1);
         if self.best.as_ref().is_none_or(|best| loss < best.1) {
             self.best = Some((iteration, loss, network()));
         }

@@ -35,8 +35,8 @@ const SCALE_ROWS: usize = 2048;
 /// Smallest residual scale.
 const LEAST_SCALE: f32 = 1e-4;
 /// Soft steps of each number among the inputs, at most, and for how many numbers together.
-const STEPS: usize = 8;
-const ALL_STEPS: usize = 256;
+const STEPS: usize = 4;
+const ALL_STEPS: usize = 128;
 
 /// Which base denoiser stands under the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,7 +282,7 @@ impl Preconditioner {
             Base::Mixture => {
                 let numbers_thrice = numbers().chain(numbers()).chain(numbers());
                 let steps = numbers().flat_map(|i| std::iter::repeat_n(i, self.steps()));
-                numbers_thrice.chain(steps).chain(codes()).chain(codes()).chain([ALWAYS; TIME_INPUTS]).collect()
+                numbers_thrice.chain(steps).chain(codes()).chain([ALWAYS; TIME_INPUTS]).collect()
             }
         }
     }
@@ -297,7 +297,6 @@ impl Preconditioner {
             outputs: vec![ZERO; d],
             value: vec![ZERO; d],
             likelihood: vec![ZERO; d - p],
-            own: vec![ZERO; d - p],
         }
     }
 

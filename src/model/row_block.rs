@@ -27,9 +27,8 @@ pub(crate) struct RowBlock {
     pub outputs: Vec<Lane>,
     /// The denoiser's value with the networks so far: numbers, then probabilities.
     pub(in crate::model) value: Vec<Lane>,
-    /// Log-likelihoods of the codes, and their posterior given the own block alone.
+    /// Log-likelihoods of the codes, up to a constant for each block.
     pub(in crate::model) likelihood: Vec<Lane>,
-    pub(in crate::model) own: Vec<Lane>,
 }
 
 /// Rows as they are before noise: numbers and centred codes (d), and the levels of the blocks (64 x blocks).
@@ -40,7 +39,7 @@ pub(crate) struct CleanBlock {
     pub(in crate::model) row: Vec<f32>,
 }
 
-/// Log-likelihoods of the codes, and posteriors of the codes given their own block alone.
+/// Log-likelihoods of the codes, and residual scales of the numbers.
 pub(super) struct Likelihoods<'a> {
     pub preconditioner: &'a Preconditioner,
     pub rows: &'a mut RowBlock,
@@ -52,20 +51,15 @@ impl Kernel for Likelihoods<'_> {
     #[inline(always)]
     fn run<S: Lanes>(self, _: S) {
         let parts = self.preconditioner.to_parts();
-        let RowBlock { levels, x, likelihood, own, scale, .. } = self.rows;
+        let RowBlock { levels, x, likelihood, scale, .. } = self.rows;
         let p = parts.layout.numerical;
         // Codes are e_k - f, so log p(x | k) = (alpha x_k + alpha^2 f_k) / h + what does not depend on k.
-        for (k, (like, own)) in likelihood.iter_mut().zip(own.iter_mut()).enumerate() {
+        for (k, like) in likelihood.iter_mut().enumerate() {
             let (x, frequency) = (&x[p + k], parts.means[p + k]);
-            let prior = frequency.max(1e-9).ln();
             for l in 0..PANEL {
                 let alpha = levels.alpha.0[l];
                 like.0[l] = (alpha * x.0[l] + alpha * alpha * frequency) / levels.h.0[l];
-                own.0[l] = like.0[l] + prior;
             }
-        }
-        for range in parts.layout.ranges() {
-            softmax::<S>(&mut own[range]);
         }
         for (j, scale) in scale.iter_mut().enumerate() {
             for l in 0..PANEL {
@@ -132,7 +126,7 @@ impl Kernel for Inputs<'_> {
             return;
         }
         Value { preconditioner, rows }.run(s);
-        let RowBlock { levels, x, scale, value, own, .. } = rows;
+        let RowBlock { levels, x, scale, value, .. } = rows;
         let NoiseLevels { alpha, h, deviation, waves, .. } = &*levels;
         let (normalised, rest) = inputs.split_at_mut(p);
         for (j, out) in normalised.iter_mut().enumerate() {
@@ -172,14 +166,11 @@ impl Kernel for Inputs<'_> {
             exp::<false>(&mut step.0);
             step.0.iter_mut().for_each(|s| *s = 1.0 - 2.0 / (1.0 + *s));
         }
-        let count = own.len();
-        let (own_codes, all_codes) = codes.split_at_mut(count);
-        for k in 0..count {
+        for (k, code) in codes.iter_mut().enumerate() {
             let (frequency, variance) = (parts.means[p + k], parts.variances[p + k]);
             let unit = 1.0 / (variance + RARE).sqrt();
             for l in 0..PANEL {
-                own_codes[k].0[l] = (own[k].0[l] - frequency) * unit;
-                all_codes[k].0[l] = (value[p + k].0[l] - frequency) * unit;
+                code.0[l] = (value[p + k].0[l] - frequency) * unit;
             }
         }
     }

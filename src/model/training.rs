@@ -47,7 +47,7 @@ impl Training {
         Self {
             batch,
             rule: Rule::ADAM,
-            rate: 1e-2,
+            rate: 5e-3,
             warm_up: 0.02,
             average: 0.999,
             weights: [1.0, 2.0],
@@ -276,7 +276,7 @@ pub struct HeldRows<'a> {
 
 impl<'a> HeldRows<'a> {
     /// Most rows looked at, and fewest: few rows are drawn several times.
-    const MOST: usize = 8192;
+    const MOST: usize = 4096;
     const FEWEST: usize = 2048;
 
     /// Draws the rows of `source` and sends them through `stages`.

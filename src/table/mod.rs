@@ -16,6 +16,7 @@ mod kinds;
 pub mod normal;
 pub mod number;
 mod numerical;
+mod relations;
 pub mod schema;
 #[allow(clippy::module_inception)]
 mod table;
@@ -27,6 +28,7 @@ pub use encoded::EncodedTable;
 pub use findings::{Finding, Findings};
 pub use identifier::Identifier;
 pub use numerical::NumericalCode;
+pub use relations::Relations;
 pub use schema::{ColumnKind, ColumnSchema, Declared, Missing, MissingMarks, Schema, SchemaOptions, Wanted};
 pub use table::Table;
 pub use time::TimeFormat;

@@ -64,6 +64,14 @@ fn add_product<const F: bool>(sum: &mut Lane, a: f32, b: &Lane) {
     }
 }
 
+/// Adds the logarithm of `factors` to `logs` and begins a new product.
+#[inline(always)]
+fn take_logarithm<const F: bool>(factors: &mut Lane, logs: &mut Lane) {
+    ln::<F>(&mut factors.0);
+    add_product::<F>(logs, 1.0, factors);
+    *factors = ONE;
+}
+
 impl Kernel for Posterior<'_> {
     type Output = ();
 
@@ -97,16 +105,6 @@ impl Posterior<'_> {
             let mut square = ZERO;
             let mut factors = ONE;
             let mut logs = ZERO;
-            let mut waiting = 0;
-            let mut flush = |factors: &mut Lane, waiting: &mut usize, weight: f32| {
-                *waiting += 1;
-                if *waiting == TOGETHER || weight != 0.0 {
-                    ln::<F>(&mut factors.0);
-                    add_product::<F>(&mut logs, if weight == 0.0 { 1.0 } else { weight }, factors);
-                    *factors = ONE;
-                    *waiting = 0;
-                }
-            };
             mixture.shift::<F>(k, alpha, numbers, shifted);
             for i in 0..p {
                 let y = mixture.coordinate::<F>(k, i, shifted);
@@ -116,9 +114,11 @@ impl Posterior<'_> {
                     square.0[l] += y.0[l] * y.0[l] / v;
                     factors.0[l] *= v;
                 }
-                flush(&mut factors, &mut waiting, 0.0);
+                if (i + 1) % TOGETHER == 0 {
+                    take_logarithm::<F>(&mut factors, &mut logs);
+                }
             }
-            flush(&mut factors, &mut waiting, 1.0);
+            take_logarithm::<F>(&mut factors, &mut logs);
             // So far the logs are those of the determinant, which counts -1/2.
             let mut score = ZERO;
             for l in 0..PANEL {
@@ -129,13 +129,10 @@ impl Posterior<'_> {
                 let sum = mixture.block_sum::<F>(k, range, likelihood);
                 factors.0.iter_mut().zip(&sum.0).for_each(|(f, &s)| *f *= s);
                 if b % 4 == 3 {
-                    ln::<F>(&mut factors.0);
-                    add_product::<F>(&mut score, 1.0, &factors);
-                    factors = ONE;
+                    take_logarithm::<F>(&mut factors, &mut score);
                 }
             }
-            ln::<F>(&mut factors.0);
-            add_product::<F>(&mut score, 1.0, &factors);
+            take_logarithm::<F>(&mut factors, &mut score);
             top.0.iter_mut().zip(&score.0).for_each(|(t, &s)| *t = if s > *t { s } else { *t });
             *gamma = score;
         }
