@@ -1,6 +1,7 @@
-//! The rules of the source tree that no compiler checks: imports run one way, and files stay short.
+//! The rules that no compiler checks: imports run one way, files stay short, and pages tell the truth.
 
 mod imports;
+mod pages;
 
 use std::collections::BTreeSet;
 use std::fs;
