@@ -4,7 +4,8 @@
 //! cargo run --release --no-default-features --example table
 //! ```
 
-use ntk_score::diffusion::sampler::Method;
+use std::ops::ControlFlow;
+
 use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, fit, sample};
 use ntk_score::table::Table;
 
@@ -16,11 +17,11 @@ fn main() -> ntk_score::Result<()> {
     let table = Table::new(vec!["group".into(), "amount".into()], vec![groups, amounts])?;
 
     // A number of iterations makes the result the same everywhere; `Length::Budget` bounds the time instead.
-    let settings = FitSettings { width: 512, batch: 512, ..FitSettings::new(Preset::Best, Length::Iterations(4000)) };
-    let fitted = fit(&table, &settings, &mut |_progress| ())?;
+    let mut settings = FitSettings::new(Preset::Best, Length::Iterations(4000));
+    (settings.width, settings.batch) = (512, 512);
+    let fitted = fit(&table, &settings, &mut |_progress| ControlFlow::Continue(()))?;
 
-    let wanted = SampleSettings { rows: 1000, method: Method::Heun, steps: 25, seed: 1, threads: settings.threads };
-    let generated = sample(&fitted, &wanted, &mut |_done, _total| ())?;
+    let generated = sample(&fitted, &SampleSettings::new(1000), &mut |_done, _total| ())?;
     for row in 0..5 {
         println!("{:>5} {:>5}", generated.columns()[0][row], generated.columns()[1][row]);
     }
