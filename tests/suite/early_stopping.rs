@@ -14,7 +14,7 @@ use serde_json::Value;
 
 #[test]
 fn stops_are_exact_and_radii_close() {
-    let file: Value = serde_json::from_str(include_str!("data/early_stopping.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../data/early_stopping.json")).unwrap();
     let cases = file["cases"].as_array().unwrap();
     assert!(cases.len() >= 6);
     for case in cases {

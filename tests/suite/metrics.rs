@@ -17,15 +17,15 @@ fn parse(text: &str) -> Table {
 }
 
 fn train() -> Table {
-    parse(include_str!("data/evaluate/train.csv"))
+    parse(include_str!("../data/evaluate/train.csv"))
 }
 
 fn test() -> Table {
-    parse(include_str!("data/evaluate/test.csv"))
+    parse(include_str!("../data/evaluate/test.csv"))
 }
 
 fn synthetic() -> Table {
-    parse(include_str!("data/evaluate/synthetic.csv"))
+    parse(include_str!("../data/evaluate/synthetic.csv"))
 }
 
 fn schema() -> Schema {
@@ -51,7 +51,7 @@ fn rows_of(table: &Table, rows: impl Iterator<Item = usize> + Clone) -> Table {
 
 #[test]
 fn figures_agree_with_an_independent_implementation() {
-    let expected: serde_json::Value = serde_json::from_str(include_str!("data/evaluate/expected.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(include_str!("../data/evaluate/expected.json")).unwrap();
     let value = |key: &str| expected[key].as_f64().unwrap();
     let found = compare(&train(), &test(), &synthetic());
     assert_eq!([found.n_train, found.n_test, found.n_synthetic], [400, 120, 400]);

@@ -16,7 +16,7 @@ fn close(found: MatRef<'_, f64>, wanted: &Mat<f64>) {
 
 #[test]
 fn every_route_meets_the_reference() {
-    let file: Value = serde_json::from_str(include_str!("data/kernel_regression.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../data/kernel_regression.json")).unwrap();
     let (z, test, y) = (matrix(&file["z"]), matrix(&file["z_test"]), matrix(&file["y"]));
     let eta = file["eta"].as_f64().unwrap();
     let new = |storage| KernelRegression::new(z.as_ref(), y.as_ref(), storage, Some(eta), Par::Seq).unwrap();

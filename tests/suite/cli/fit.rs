@@ -1,7 +1,5 @@
 //! The commands `fit` and `sample` as a person meets them: files in, files out, one sentence when something is wrong.
 
-#![cfg(feature = "cli")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

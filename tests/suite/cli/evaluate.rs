@@ -1,5 +1,4 @@
 //! `ntk-score evaluate` from the outside: the files it leaves, and its failures in one sentence with exit code 2.
-#![cfg(feature = "cli")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

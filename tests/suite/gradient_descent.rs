@@ -105,7 +105,7 @@ fn largest_difference<T: Real>(found: &Panels<T>, expected: &Mat<f64>) -> f64 {
 }
 
 fn follows_the_reference<T: Real>(tolerance: f64) {
-    let file: Value = serde_json::from_str(include_str!("data/gradient_descent.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../data/gradient_descent.json")).unwrap();
     let [w, a, z, y] = ["w0", "a", "z", "y"].map(|name| matrix(&file[name]));
     let eta = file["eta"].as_f64().unwrap();
     let steps = file["steps"].as_u64().unwrap() as usize;

@@ -15,7 +15,7 @@ fn close(found: f64, wanted: f64, scale: f64) {
 
 #[test]
 fn scores_posterior_means_and_densities_meet_the_reference() {
-    let file: Value = serde_json::from_str(include_str!("data/gaussian_mixture.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../data/gaussian_mixture.json")).unwrap();
     let means: Vec<Vec<f64>> = file["means"].as_array().unwrap().iter().map(numbers).collect();
     let means = Mat::from_fn(means.len(), means[0].len(), |i, j| means[i][j]);
     let mixture = GaussianMixture::new(&numbers(&file["weights"]), means.as_ref(), &numbers(&file["std"])).unwrap();

@@ -1,7 +1,5 @@
 //! The commands `verify` and `fit --stop` as a person meets them.
 
-#![cfg(feature = "cli")]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,0 +1,15 @@
+//! One module per subject; `cli` runs the program from the outside.
+
+mod allocation;
+#[cfg(feature = "cli")]
+mod cli;
+mod codec;
+mod early_stopping;
+mod gradient_descent;
+mod gram_properties;
+mod house;
+mod kernel_regression;
+mod metrics;
+mod mixture;
+mod quadrature;
+mod watch;
