@@ -5,6 +5,8 @@ pub mod columns;
 pub mod demo;
 pub mod evaluate;
 mod evaluate_plots;
+mod evaluate_report;
+mod evaluate_words;
 pub mod fit;
 pub mod info;
 pub mod kernel;
