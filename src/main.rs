@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match arguments::parse().map_err(Failure::new).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            cli::remark(format_args!("error: {failure}"));
             ExitCode::from(2)
         }
     }

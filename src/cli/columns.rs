@@ -7,7 +7,7 @@ use ntk_score::files::csv::{self, Header, ReadOptions};
 use ntk_score::files::schema;
 use ntk_score::table::{SchemaOptions, Table};
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, note};
 
 /// How the file is written, where looking at it is not enough.
 #[derive(Debug, Clone, Default, Args)]
@@ -61,7 +61,7 @@ impl CsvArgs {
         };
         let (table, notes) = csv::read_with(path, &ReadOptions { delimiter: self.delimiter, header })?;
         if !notes.is_empty() {
-            eprintln!("read {}: {}", path.display(), notes.join("; "));
+            note!("read {}: {}", path.display(), notes.join("; "));
         }
         Ok(table)
     }

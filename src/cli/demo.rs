@@ -10,7 +10,7 @@ use plotters::prelude::*;
 
 use super::fit::parse_threads;
 use super::plots::{INK, KERNEL, NETWORK, TRUTH, shade, svg};
-use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
+use super::{Failure, Outcome, finish, pending, print, progress_bar, use_threads};
 
 /// Train on a Gaussian mixture whose score is known, stop early, compare with the truth, and draw it; needs no data
 #[derive(Debug, Args)]
@@ -50,38 +50,40 @@ pub fn run(args: DemoArgs) -> Outcome {
     for ((file, path), content) in files.into_iter().zip(&paths).zip(&contents) {
         finish(file, path, content.as_bytes())?;
     }
-    print_summary(&report, &args.out, started.elapsed().as_secs_f64());
-    Ok(())
+    print(&summary(&report, &args.out, started.elapsed().as_secs_f64()))
 }
 
-fn print_summary(report: &DemoReport, folder: &Path, seconds: f64) {
+fn summary(report: &DemoReport, folder: &Path, seconds: f64) -> String {
     let DemoReport { samples, neurons, stop, best_network, best_kernel, .. } = report;
-    println!("A Gaussian mixture in the plane, {samples} noisy samples, {neurons} neurons.");
-    println!("Error of the denoiser, E|f - f*|^2 over time and space (lower is better):");
-    println!("                       stopped by the rule      at the best iteration");
-    println!(
+    let mut text = String::new();
+    let mut line = |words: String| text += &(words + "\n");
+    line(format!("A Gaussian mixture in the plane, {samples} noisy samples, {neurons} neurons."));
+    line("Error of the denoiser, E|f - f*|^2 over time and space (lower is better):".into());
+    line("                       stopped by the rule      at the best iteration".into());
+    line(format!(
         "  network              {:<10.5} (tau {:<7}) {:<10.5} (tau {})",
         report.network_at_stop, stop, best_network.error, best_network.iteration
-    );
-    println!(
+    ));
+    line(format!(
         "  kernel regression    {:<10.5} (tau {:<7}) {:<10.5} (tau {})",
         report.kernel_at_stop, stop, best_kernel.error, best_kernel.iteration
-    );
-    println!("  before training      {:<10.5}", report.error_untrained);
-    println!(
+    ));
+    line(format!("  before training      {:<10.5}", report.error_untrained));
+    line(format!(
         "  network, trained with fresh noise in batches (Adam, as tables are fitted): {:.5}",
         report.error_with_fresh_noise
-    );
-    println!(
+    ));
+    line(format!(
         "Error of the score, weighted: network {:.5}, kernel regression {:.5}.",
         report.score_error_network, report.score_error_kernel
-    );
-    println!(
+    ));
+    line(format!(
         "Label noise estimated as {:.4}; {:.2} % of the activation bits flipped; {seconds:.1} s in all.",
         report.sigma,
         100.0 * report.flipped
-    );
-    println!("Plots and report.json are in {}", folder.display());
+    ));
+    line(format!("Plots and report.json are in {}", folder.display()));
+    text
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;

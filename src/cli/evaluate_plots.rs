@@ -52,29 +52,46 @@ impl Sheet<'_, '_> {
     }
 }
 
+const PANEL: (i32, i32) = (284, 172);
+const EDGE: i32 = 22;
+
 /// One panel per column: histogram of the training table, outline of the synthetic one, and the column's Shape error.
 pub fn marginals(evaluation: &Evaluation) -> Outcome<String> {
-    const PANEL: (i32, i32) = (284, 172);
-    const EDGE: i32 = 22;
     const HEAD: i32 = 76;
-    let count = evaluation.marginals.len();
-    let across = count.clamp(1, 4);
-    let down = count.div_ceil(across);
-    let size = (across as i32 * PANEL.0 + 2 * EDGE, down as i32 * PANEL.1 + HEAD + EDGE);
-    let size = (size.0.max(560) as u32, size.1 as u32);
+    let columns: Vec<usize> = (0..evaluation.marginals.len()).collect();
+    let size = sheet_size(columns.len(), HEAD);
     svg(size, |area| {
         let sheet = &Sheet { area };
         sheet.text("Marginals", (EDGE + 34, 20), 20, INK, (HPos::Left, VPos::Top))?;
         let words = "skewed columns on a square-root axis; the outer bins hold what lies beyond them";
         sheet.text(words, (EDGE + 34, 46), 12, FAINT, (HPos::Left, VPos::Top))?;
         legend(sheet, size.0 as i32 - EDGE - 8)?;
-        for (index, (marginal, score)) in evaluation.marginals.iter().zip(&evaluation.columns).enumerate() {
-            let left = EDGE + (index % across) as i32 * PANEL.0;
-            let top = HEAD + (index / across) as i32 * PANEL.1;
-            panel(sheet, marginal, score, (left, top), (PANEL.0 - 18, PANEL.1 - 16))?;
-        }
-        Ok(())
+        panel_rows(sheet, evaluation, &columns, HEAD)
     })
+}
+
+/// The panels of these columns without a title, four in a row.
+pub fn strip(evaluation: &Evaluation, columns: &[usize]) -> Outcome<String> {
+    let (_, height) = sheet_size(columns.len(), 0);
+    // As wide as a full row, so that all strips of a page have the same scale.
+    svg((sheet_size(4, 0).0, height), |area| panel_rows(&Sheet { area }, evaluation, columns, 4))
+}
+
+fn sheet_size(count: usize, head: i32) -> (u32, u32) {
+    let across = count.clamp(1, 4);
+    let down = count.div_ceil(across);
+    let size = (across as i32 * PANEL.0 + 2 * EDGE, down as i32 * PANEL.1 + head + EDGE);
+    (size.0.max(560) as u32, size.1 as u32)
+}
+
+fn panel_rows(sheet: &Sheet<'_, '_>, evaluation: &Evaluation, columns: &[usize], head: i32) -> Drawn {
+    for (place, &index) in columns.iter().enumerate() {
+        let left = EDGE + (place % 4) as i32 * PANEL.0;
+        let top = head + (place / 4) as i32 * PANEL.1;
+        let (marginal, score) = (&evaluation.marginals[index], &evaluation.columns[index]);
+        panel(sheet, marginal, score, (left, top), (PANEL.0 - 18, PANEL.1 - 16))?;
+    }
+    Ok(())
 }
 
 fn legend(sheet: &Sheet<'_, '_>, right: i32) -> Drawn {

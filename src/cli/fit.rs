@@ -12,7 +12,7 @@ use ntk_score::store;
 use ntk_score::table::{Codec, Findings, Missing, SchemaOptions, Table};
 
 use super::columns::{ColumnArgs, CsvArgs, listed, refuse_same};
-use super::{Failure, Outcome, finish, pending, progress_bar, use_threads};
+use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_threads};
 
 /// Fit a score model to a table.
 #[derive(Debug, Args)]
@@ -112,13 +112,13 @@ pub fn run(args: FitArgs) -> Outcome {
     let findings = Findings::of(&table, &options)?;
     let lines = listed(&findings.described(&Codec::fit(&table, &findings.schema)?));
     if args.dry_run {
-        print!("{lines}");
-        return write_schema(&args, &findings);
+        write_schema(&args, &findings)?;
+        return print(&lines);
     }
     if let Some(path) = args.columns.schema.as_ref().filter(|path| !path.exists()) {
         return Err(Failure::file("read", path, &std::io::ErrorKind::NotFound.into()));
     }
-    eprint!("{lines}");
+    note!("{}", lines.trim_end());
     let output = pending(&out)?;
     let length = match (args.budget, args.iterations) {
         (_, Some(k)) => Length::Iterations(k as usize),
@@ -154,7 +154,7 @@ pub fn run(args: FitArgs) -> Outcome {
             // Not before: nothing is fitted yet where table or settings are refused.
             bar.suspend(|| {
                 let (rows, columns) = (table.rows(), table.names().len());
-                eprintln!("fitting {rows} rows x {columns} columns, threads: {threads}");
+                note!("fitting {rows} rows x {columns} columns, threads: {threads}");
             });
         }
         let since = training.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
@@ -168,20 +168,20 @@ pub fn run(args: FitArgs) -> Outcome {
     finish(output, &out, &store::to_bytes(&fitted)?)?;
     let record = &fitted.record;
     let [squared, entropy] = record.losses;
-    eprintln!(
+    note!(
         "{} iterations in {:.1} s ({}), loss {squared:.4} (numbers) + {entropy:.4} (categories)",
         record.iterations,
         started.elapsed().as_secs_f64(),
         record.ended.in_words()
     );
     for (networks, [squared, entropy]) in record.held_out_losses.iter().enumerate() {
-        eprintln!("rows held out, {networks} networks: {squared:.4} + {entropy:.4}");
+        note!("rows held out, {networks} networks: {squared:.4} + {entropy:.4}");
     }
     say(record.ended, &record.stop);
     if let Some(warning) = doubt(&fitted, &table) {
-        eprintln!("warning: {warning}");
+        note!("warning: {warning}");
     }
-    eprintln!(
+    note!(
         "wrote {}",
         if out.as_os_str() == "-" { "the model to standard output".into() } else { out.display().to_string() }
     );
@@ -193,7 +193,7 @@ fn write_schema(args: &FitArgs, findings: &Findings) -> Outcome {
     if let Some(path) = args.columns.schema.as_ref().filter(|path| !path.exists()) {
         let text = ntk_score::files::schema::to_text(&findings.declared())?;
         finish(pending(path)?, path, text.as_bytes())?;
-        eprintln!("wrote {}", path.display());
+        note!("wrote {}", path.display());
     }
     Ok(())
 }
@@ -218,7 +218,7 @@ fn doubt(fitted: &FittedTable, table: &Table) -> Option<String> {
 fn say(ended: Ended, stop: &StopRecord) {
     let StopRecord { rule, iteration, effective_time, noise, critical_radius, held_out, radius, dropped } = stop;
     if let Some(radius) = radius {
-        eprintln!("domain: radius {radius:.3}, {dropped} samples outside were dropped");
+        note!("domain: radius {radius:.3}, {dropped} samples outside were dropped");
     }
     if *rule == Stopping::None {
         return;
@@ -235,7 +235,7 @@ fn say(ended: Ended, stop: &StopRecord) {
     if *held_out > 0 {
         text += &format!("; {held_out} rows were held out");
     }
-    eprintln!("{text}");
+    note!("{text}");
 }
 
 /// Reads `90`, `90s`, `8m` or `1h`.

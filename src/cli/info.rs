@@ -8,7 +8,7 @@ use ntk_score::memory;
 use ntk_score::simd::Level;
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::{Outcome, print};
 
 /// Show the version, the SIMD level in use and what else decides speed on this machine
 #[derive(Debug, Args)]
@@ -41,8 +41,7 @@ pub fn run(args: InfoArgs) -> Outcome {
         "memory_bytes": { "total": memory::total(), "available": memory::available() },
     });
     if args.json {
-        println!("{facts:#}");
-        return Ok(());
+        return print(&format!("{facts:#}\n"));
     }
     let known = |value: &Value| value.as_str().unwrap_or("not known").to_owned();
     let size = |value: &Value| value.as_u64().map_or("not known".into(), |bytes| memory::in_words(bytes.into()));
@@ -69,10 +68,8 @@ pub fn run(args: InfoArgs) -> Outcome {
         ),
         ("features", "cli".into()),
     ];
-    for (name, value) in lines {
-        println!("{name:<12} {value}");
-    }
-    Ok(())
+    let lines = lines.map(|(name, value)| format!("{name:<12} {value}\n"));
+    print(&lines.concat())
 }
 
 /// Whether the processor counts the bits of a whole vector in one instruction, which the finite-width kernel uses.

@@ -12,7 +12,7 @@ use ntk_score::memory;
 use ntk_score::simd::Real;
 
 use super::fit::parse_threads;
-use super::{Failure, Outcome, pending, use_threads};
+use super::{Failure, Outcome, note, pending, use_threads};
 
 /// Compute the analytic neural tangent kernel of the rows of a matrix
 ///
@@ -73,7 +73,7 @@ pub fn run(args: KernelArgs) -> Outcome {
         Precision::F64 => compute::<f64>(samples, other, &args.out, par)?,
     };
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("wrote a kernel of {rows} x {columns} {name} numbers to {} in {seconds:.1} s", args.out.display());
+    note!("wrote a kernel of {rows} x {columns} {name} numbers to {} in {seconds:.1} s", args.out.display());
     Ok(())
 }
 

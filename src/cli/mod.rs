@@ -5,6 +5,8 @@ pub mod columns;
 pub mod demo;
 pub mod evaluate;
 mod evaluate_plots;
+mod evaluate_report;
+mod evaluate_words;
 pub mod fit;
 pub mod info;
 pub mod kernel;
@@ -15,6 +17,7 @@ mod verify_page;
 mod verify_plots;
 
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,6 +69,29 @@ pub fn pending(path: &Path) -> Outcome<PendingFile> {
 pub fn finish(file: PendingFile, path: &Path, bytes: &[u8]) -> Outcome {
     file.finish(|w| w.write_all(bytes)).map_err(|e| Failure::file("write", path, &e))
 }
+
+/// Prints to standard output. A reader who has gone away has seen what he wanted, so a closed pipe is no failure; a full
+/// disk is. Commands write their files before they print.
+pub fn print(text: &str) -> Outcome {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot print the result to standard output: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something on standard error, in passing: where it cannot be said, the work goes on.
+pub fn remark(words: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+/// [`remark`] with the arguments of `format!`.
+macro_rules! note {
+    ($($words:tt)*) => { $crate::cli::remark(format_args!($($words)*)) };
+}
+pub(crate) use note;
 
 /// Sets the number of threads everything runs on: the given one, or one per core.
 pub fn use_threads(threads: Option<usize>) -> Outcome<usize> {

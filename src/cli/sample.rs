@@ -11,7 +11,7 @@ use ntk_score::fit::{self, SampleSettings};
 
 use super::columns::refuse_same;
 use super::fit::{parse_threads, read_model};
-use super::{Outcome, pending, progress_bar, use_threads};
+use super::{Outcome, note, pending, progress_bar, use_threads};
 
 /// Generate a table from a fitted model.
 #[derive(Debug, Args)]
@@ -78,6 +78,6 @@ pub fn run(args: SampleArgs) -> Outcome {
     csv::write(output, &args.out, &table?)?;
     let seconds = started.elapsed().as_secs_f64();
     let to = if args.out.as_os_str() == "-" { "standard output".into() } else { args.out.display().to_string() };
-    eprintln!("wrote {} rows to {to} in {seconds:.1} s", args.rows);
+    note!("wrote {} rows to {to} in {seconds:.1} s", args.rows);
     Ok(())
 }

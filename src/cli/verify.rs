@@ -12,7 +12,7 @@ use ntk_score::theory::{self, Claim, RULES, Report, Settings, Verdict};
 
 use super::columns::ColumnArgs;
 use super::fit::parse_threads;
-use super::{Failure, Outcome, finish, pending, progress_bar, use_threads, verify_page};
+use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_threads, verify_page};
 
 /// Measure what the theory predicts: six claims, how good each stopping rule is, and where the kernel regime ends
 ///
@@ -59,7 +59,7 @@ pub fn run(args: VerifyArgs) -> Outcome {
     };
     let minutes = if args.quick { "less than a minute" } else { "up to ten minutes" };
     let Effort { seconds, bytes } = Effort::of_spectrum(theory::EXACT)?;
-    eprintln!(
+    note!(
         "{minutes} on two cores; running on {threads} threads. The largest exact spectrum, of {} samples, takes about {seconds:.0} s \
          and {} per thread; more samples go without one.",
         theory::EXACT,
@@ -76,14 +76,8 @@ pub fn run(args: VerifyArgs) -> Outcome {
     let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::new(format!("cannot write JSON: {e}")))?;
     finish(page_file, &page, verify_page::page(&report)?.as_bytes())?;
     finish(data_file, &data, (json + "\n").as_bytes())?;
-    print!("{}", summary(&report));
-    println!(
-        "\n{:.0} s; the plots are in {}, all points in {}",
-        started.elapsed().as_secs_f64(),
-        page.display(),
-        data.display()
-    );
-    Ok(())
+    let (seconds, page, data) = (started.elapsed().as_secs_f64(), page.display(), data.display());
+    print(&format!("{}\n{seconds:.0} s; the plots are in {page}, all points in {data}\n", summary(&report)))
 }
 
 /// A verdict in words.

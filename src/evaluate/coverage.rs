@@ -18,7 +18,9 @@ pub(super) struct Coverage {
 
 /// Both figures. Where the tables differ in size, rows of the larger one are left out at random. The last one-hot entry is
 /// dropped, as it is upstream.
-pub(super) fn coverage(layout: &Layout, train: &Rows, synthetic: &Rows, seed: u64) -> Coverage {
+///
+/// A level that the training table does not have is no entry of the one-hot form: its block is all zeros, as upstream.
+pub(super) fn coverage(layout: &Layout, train: &Rows, synthetic: &Rows, seed: u64, threads: usize) -> Coverage {
     let count = train.count.min(synthetic.count);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut reduced =
@@ -53,8 +55,8 @@ pub(super) fn coverage(layout: &Layout, train: &Rows, synthetic: &Rows, seed: u6
 
     let real_points = Points::new(layout, train, &ranges, true);
     let made_points = Points::new(layout, synthetic, &ranges, true);
-    let between_real = nearest_other(&real_points);
-    let closest = nearest(&real_points, &made_points);
+    let between_real = nearest_other(&real_points, threads);
+    let closest = nearest(&real_points, &made_points, threads);
     let made_radii = made.distances(&made.mean());
     let reached: Vec<f64> = closest.iter().map(|&(_, row)| made_radii[row as usize]).collect();
     let balls = sorted(&reached);
@@ -76,14 +78,15 @@ pub(super) fn coverage(layout: &Layout, train: &Rows, synthetic: &Rows, seed: u6
 struct Vectors<'a> {
     rows: &'a Rows,
     ranges: &'a [(f64, f64)],
-    sizes: &'a [usize],
+    sizes: Vec<usize>,
     width: usize,
 }
 
 impl<'a> Vectors<'a> {
-    fn new(layout: &'a Layout, rows: &'a Rows, ranges: &'a [(f64, f64)]) -> Self {
-        let dropped = usize::from(!layout.sizes.is_empty());
-        Self { rows, ranges, sizes: &layout.sizes, width: layout.width() - dropped }
+    fn new(layout: &Layout, rows: &'a Rows, ranges: &'a [(f64, f64)]) -> Self {
+        let sizes: Vec<usize> = layout.categories.iter().map(|column| column.known).collect();
+        let width = layout.numbers.len() + sizes.iter().sum::<usize>() - usize::from(!sizes.is_empty());
+        Self { rows, ranges, sizes, width }
     }
 
     fn write(&self, row: usize, out: &mut Vec<f64>) {
@@ -91,10 +94,12 @@ impl<'a> Vectors<'a> {
         for (column, &(low, span)) in self.rows.numbers.iter().zip(self.ranges) {
             out.push(scaled(column[row], low, span));
         }
-        for (levels, &size) in self.rows.levels.iter().zip(self.sizes) {
+        for (levels, &size) in self.rows.levels.iter().zip(&self.sizes) {
             let start = out.len();
             out.resize(start + size, 0.0);
-            out[start + levels[row] as usize] = 1.0;
+            if (levels[row] as usize) < size {
+                out[start + levels[row] as usize] = 1.0;
+            }
         }
         out.truncate(self.width);
     }

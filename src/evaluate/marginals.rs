@@ -1,56 +1,48 @@
 //! Single columns: the Shape score and the histograms behind the plots.
 
-use super::rows::{Layout, Rows};
-use super::{ColumnScore, quantile, sorted};
-use crate::table::{ColumnKind, ColumnSchema};
+use super::rows::{Layout, NumberColumn, Rows, Three};
+use super::{ColumnScore, Marginal, quantile, sorted};
 
 /// Bars of the histogram of a numerical column, unless it has fewer whole values.
 const BINS: usize = 32;
 /// A whole-number column that spans at most this many values gets one bar per value.
 const MOST_WHOLE_BINS: usize = 60;
 
-/// Histograms of one column: the share of rows in every bin, of the training and of the synthetic table.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize))]
-pub struct Marginal {
-    /// The column.
-    pub name: String,
-    /// Bin edges of a numerical column, one more than bins; empty for a categorical one. The
-    /// bins of a skewed column are even in the signed square root. The outer bins also hold what
-    /// lies beyond them, which is less than 1 % of the training rows on either side.
-    pub edges: Vec<f64>,
-    /// Levels of a categorical column, one per bin; empty for a numerical one.
-    pub levels: Vec<String>,
-    /// Share of training rows in each bin.
-    pub train: Vec<f64>,
-    /// Share of synthetic rows in each bin.
-    pub synthetic: Vec<f64>,
+/// The Shape term of every column, in the table's order. Missing numbers are left out of it.
+pub(super) fn shape(layout: &Layout, train: &Rows, synthetic: &Rows) -> Vec<f64> {
+    let term = |&(numerical, index): &(bool, usize)| {
+        1.0 - if numerical {
+            let given = |rows: &Rows| sorted(&present(&rows.numbers[index]));
+            kolmogorov_smirnov(&given(train), &given(synthetic))
+        } else {
+            let size = layout.sizes[index];
+            total_variation(&level_shares(&train.levels[index], size), &level_shares(&synthetic.levels[index], size))
+        }
+    };
+    layout.order.iter().map(term).collect()
 }
 
-/// The Shape term of every column, in the table's order.
-pub(super) fn shape(layout: &Layout, train: &Rows, synthetic: &Rows) -> Vec<ColumnScore> {
-    layout
-        .order
-        .iter()
-        .map(|&(numerical, index)| {
-            let (name, distance) = if numerical {
-                let distance = kolmogorov_smirnov(&sorted(&train.numbers[index]), &sorted(&synthetic.numbers[index]));
-                (&layout.numbers[index].name, distance)
-            } else {
-                let size = layout.sizes[index];
-                let distance = total_variation(
-                    &level_shares(&train.levels[index], size),
-                    &level_shares(&synthetic.levels[index], size),
-                );
-                (&layout.categories[index].name, distance)
-            };
-            ColumnScore { name: name.clone(), numerical, shape: 1.0 - distance }
-        })
-        .collect()
+/// The Shape terms with the columns' names and their shares of missing cells.
+pub(super) fn columns(layout: &Layout, rows: &Three<Rows>) -> Vec<ColumnScore> {
+    let terms = shape(layout, &rows[0], &rows[2]);
+    let column = |(&column, shape): (&(bool, usize), f64)| {
+        let [missing_train, missing_test, missing_synthetic] =
+            [0, 1, 2].map(|which: usize| rows[which].missing(layout, column));
+        let (name, numerical) = (layout.name(column).to_owned(), column.0);
+        ColumnScore { name, numerical, shape, missing_train, missing_test, missing_synthetic }
+    };
+    layout.order.iter().zip(terms).map(column).collect()
 }
 
-/// Largest difference between the empirical distribution functions of two ascending lists.
+fn present(values: &[f64]) -> Vec<f64> {
+    values.iter().copied().filter(|value| !value.is_nan()).collect()
+}
+
+/// Largest difference between the empirical distribution functions of two ascending lists; 1 if only one is empty.
 fn kolmogorov_smirnov(first: &[f64], second: &[f64]) -> f64 {
+    if first.is_empty() || second.is_empty() {
+        return if first.is_empty() == second.is_empty() { 0.0 } else { 1.0 };
+    }
     let (mut i, mut j, mut largest) = (0, 0, 0.0f64);
     while i < first.len() && j < second.len() {
         let value = first[i].min(second[j]);
@@ -91,14 +83,10 @@ pub(super) fn marginals(layout: &Layout, train: &Rows, synthetic: &Rows) -> Vec<
                 number_marginal(&layout.numbers[index], &train.numbers[index], &synthetic.numbers[index])
             } else {
                 let column = &layout.categories[index];
-                let levels = match &column.kind {
-                    ColumnKind::Categorical { levels } => levels.iter().map(|level| level.trim().to_owned()).collect(),
-                    _ => Vec::new(),
-                };
                 Marginal {
                     name: column.name.clone(),
                     edges: Vec::new(),
-                    levels,
+                    levels: column.levels.clone(),
                     train: level_shares(&train.levels[index], layout.sizes[index]),
                     synthetic: level_shares(&synthetic.levels[index], layout.sizes[index]),
                 }
@@ -107,10 +95,13 @@ pub(super) fn marginals(layout: &Layout, train: &Rows, synthetic: &Rows) -> Vec<
         .collect()
 }
 
-fn number_marginal(column: &ColumnSchema, train: &[f64], synthetic: &[f64]) -> Marginal {
-    let ordered = sorted(train);
+fn number_marginal(column: &NumberColumn, train: &[f64], synthetic: &[f64]) -> Marginal {
+    let mut ordered = sorted(&present(train));
+    if ordered.is_empty() {
+        ordered.push(0.0);
+    }
     let (low, high) = (quantile(&ordered, 0.01), quantile(&ordered, 0.99));
-    let whole = matches!(column.kind, ColumnKind::Numerical { integer: true, .. });
+    let whole = column.whole;
     let (low, high) = if high > low { (low, high) } else { (ordered[0], ordered[ordered.len() - 1]) };
     let edges: Vec<f64> = if low == high {
         let half = (low.abs() * 1e-6).max(0.5); // one bin around the constant
@@ -131,8 +122,8 @@ fn number_marginal(column: &ColumnSchema, train: &[f64], synthetic: &[f64]) -> M
     let bin = |value: &f64| edges[1..bins].partition_point(|edge| edge <= value);
     Marginal {
         name: column.name.clone(),
-        train: shares(train.iter().map(bin), bins, train.len()),
-        synthetic: shares(synthetic.iter().map(bin), bins, synthetic.len()),
+        train: shares(present(train).iter().map(bin), bins, train.len()),
+        synthetic: shares(present(synthetic).iter().map(bin), bins, synthetic.len()),
         edges,
         levels: Vec::new(),
     }
@@ -153,9 +144,7 @@ mod tests {
 
     #[test]
     fn histograms_hold_every_row() {
-        let format = crate::table::number::NumberFormat { minimum_decimals: 0, maximum_decimals: 0 };
-        let kind = ColumnKind::Numerical { integer: true, format, missing: None };
-        let column = ColumnSchema { name: "v".into(), kind };
+        let column = NumberColumn { name: "v".into(), whole: true };
         let train: Vec<f64> = (0..1000).map(|i| f64::from(i % 10)).collect();
         let few = number_marginal(&column, &train, &[-100.0, 3.0, 100.0, 9.0]);
         assert_eq!(few.edges.len(), 11, "one bar per whole value");

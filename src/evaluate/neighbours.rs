@@ -3,7 +3,7 @@
 //! A row is a vector of scaled numbers and one-hot blocks, but it is never written out as such: a block adds a constant
 //! where two levels agree and nothing where they differ, so a pair costs one operation per column of the table instead of
 //! one per entry of the vector. Base rows are packed in tiles of 64, column by column, so that a tile's sums stay in
-//! registers while one query row runs through its columns. Queries are shared out among threads in chunks of fixed size;
+//! registers while one query row runs through its columns. Queries are shared out among the given threads in chunks of fixed size;
 //! every query is answered by one thread alone.
 //!
 //! Euclidean neighbours follow the arithmetic of the literature's scorer step by step, because its figures depend on it:
@@ -12,8 +12,8 @@
 //! equally near, the scorer's own choice depends on the processor's sorting instructions; this one does not.
 
 use super::rows::{Layout, Rows};
+use super::tasks::map;
 use pulp::{Arch, NullaryFnOnce};
-use rayon::prelude::*;
 use std::ops::{Add, Mul, Sub};
 
 const TILE: usize = 64;
@@ -24,6 +24,7 @@ pub(super) struct Points {
     count: usize,
     numbers: Vec<Vec<f32>>,
     levels: Vec<Vec<u32>>,
+    /// Entries of each one-hot block: the training table's levels. Any other level is a block of zeros.
     sizes: Vec<usize>,
     /// Whether the last one-hot entry is left out, as the coverage metrics have it.
     without_last: bool,
@@ -59,7 +60,7 @@ impl Points {
             count: rows.count,
             numbers: numbers.collect(),
             levels: rows.levels.clone(),
-            sizes: layout.sizes.clone(),
+            sizes: layout.categories.iter().map(|column| column.known).collect(),
             without_last: without_last && !layout.sizes.is_empty(),
         }
     }
@@ -92,7 +93,9 @@ impl Points {
         for (levels, &size) in self.levels.iter().zip(&self.sizes) {
             let start = out.len();
             out.resize(start + size, 0.0);
-            out[start + levels[row] as usize] = 1.0;
+            if (levels[row] as usize) < size {
+                out[start + levels[row] as usize] = 1.0;
+            }
         }
         out.truncate(out.len() - usize::from(self.without_last));
     }
@@ -106,7 +109,8 @@ impl Points {
     /// What agreement in a level of a block adds to an inner product.
     fn agreement(&self, block: usize, level: u32) -> f32 {
         let last = block + 1 == self.sizes.len() && level as usize + 1 == self.sizes[block];
-        if self.without_last && last { 0.0 } else { 1.0 }
+        let absent = level as usize >= self.sizes[block];
+        if absent || (self.without_last && last) { 0.0 } else { 1.0 }
     }
 }
 
@@ -116,20 +120,19 @@ pub(super) fn scaled(value: f64, low: f64, span: f64) -> f64 {
 }
 
 /// For every query row the nearest base row and its Euclidean distance.
-pub(super) fn nearest(query: &Points, base: &Points) -> Vec<(f32, u32)> {
-    let exact = |row: usize, two: &Two| (distance(query, row, base, two.first.1), two.first.1);
-    let found = two_nearest(query, base);
-    found.par_iter().enumerate().map(|(row, two)| exact(row, two)).collect()
+pub(super) fn nearest(query: &Points, base: &Points, threads: usize) -> Vec<(f32, u32)> {
+    let exact = |(row, two): (usize, &Two)| (distance(query, row, base, two.first.1), two.first.1);
+    two_nearest(query, base, threads).iter().enumerate().map(exact).collect()
 }
 
 /// For every row the distance to its nearest other row of the same table. Needs two rows.
-pub(super) fn nearest_other(points: &Points) -> Vec<f32> {
-    let found = two_nearest(points, points);
+pub(super) fn nearest_other(points: &Points, threads: usize) -> Vec<f32> {
+    let found = two_nearest(points, points, threads);
     let farther = |(row, two): (usize, &Two)| {
         // The row itself is one of the two, or both are at distance zero.
         distance(points, row, points, two.first.1).max(distance(points, row, points, two.second.1))
     };
-    found.par_iter().enumerate().map(farther).collect()
+    found.iter().enumerate().map(farther).collect()
 }
 
 fn distance(query: &Points, row: usize, base: &Points, other: u32) -> f32 {
@@ -140,21 +143,18 @@ fn distance(query: &Points, row: usize, base: &Points, other: u32) -> f32 {
     pairwise_sum(&a).sqrt()
 }
 
-fn two_nearest(query: &Points, base: &Points) -> Vec<Two> {
+fn two_nearest(query: &Points, base: &Points, threads: usize) -> Vec<Two> {
     let tiles = base.tiles(true);
     let arch = Arch::new();
-    let chunks: Vec<usize> = (0..query.count).step_by(CHUNK).collect();
-    let parts: Vec<Vec<Two>> = chunks
-        .par_iter()
-        .map(|&start| {
-            let end = (start + CHUNK).min(query.count);
-            if matches!(arch, Arch::Scalar) {
-                Euclidean::<false> { query, tiles: &tiles, start, end }.call()
-            } else {
-                arch.dispatch(Euclidean::<true> { query, tiles: &tiles, start, end })
-            }
-        })
-        .collect();
+    let parts: Vec<Vec<Two>> = map(threads, query.count.div_ceil(CHUNK), |chunk| {
+        let start = chunk * CHUNK;
+        let end = (start + CHUNK).min(query.count);
+        if matches!(arch, Arch::Scalar) {
+            Euclidean::<false> { query, tiles: &tiles, start, end }.call()
+        } else {
+            arch.dispatch(Euclidean::<true> { query, tiles: &tiles, start, end })
+        }
+    });
     parts.concat()
 }
 
@@ -229,17 +229,14 @@ impl<const FUSED: bool> NullaryFnOnce for Euclidean<'_, FUSED> {
 }
 
 /// For every query row the smallest L1 distance to a base row; differing levels count 2.
-pub(super) fn nearest_l1(query: &Points, base: &Points) -> Vec<f32> {
+pub(super) fn nearest_l1(query: &Points, base: &Points, threads: usize) -> Vec<f32> {
     let tiles = base.tiles(false);
     let arch = Arch::new();
-    let chunks: Vec<usize> = (0..query.count).step_by(CHUNK).collect();
-    let parts: Vec<Vec<f32>> = chunks
-        .par_iter()
-        .map(|&start| {
-            let end = (start + CHUNK).min(query.count);
-            arch.dispatch(Manhattan { query, tiles: &tiles, start, end })
-        })
-        .collect();
+    let parts: Vec<Vec<f32>> = map(threads, query.count.div_ceil(CHUNK), |chunk| {
+        let start = chunk * CHUNK;
+        let end = (start + CHUNK).min(query.count);
+        arch.dispatch(Manhattan { query, tiles: &tiles, start, end })
+    });
     parts.concat()
 }
 
@@ -319,15 +316,21 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{ColumnKind, ColumnSchema, Schema};
+    use crate::evaluate::rows::{CategoryColumn, NumberColumn};
 
     fn layout(numbers: usize, sizes: &[usize]) -> Layout {
-        let format = crate::table::number::NumberFormat { minimum_decimals: 0, maximum_decimals: 0 };
-        let number = ColumnKind::Numerical { integer: false, format, missing: None };
-        let levels = |size: &usize| ColumnKind::Categorical { levels: (0..*size).map(|l| l.to_string()).collect() };
-        let kinds = std::iter::repeat_n(number, numbers).chain(sizes.iter().map(levels));
-        let columns = kinds.enumerate().map(|(i, kind)| ColumnSchema { name: i.to_string(), kind }).collect();
-        Layout::of(&Schema { columns })
+        let number = |at: usize| NumberColumn { name: at.to_string(), whole: false };
+        let category = |size: &usize| CategoryColumn {
+            name: String::new(),
+            levels: (0..*size).map(|level| level.to_string()).collect(),
+            known: *size,
+        };
+        Layout {
+            numbers: (0..numbers).map(number).collect(),
+            categories: sizes.iter().map(category).collect(),
+            sizes: sizes.to_vec(),
+            order: Vec::new(),
+        }
     }
 
     /// Rows whose numbers run through different residues, so that swapped rows or columns show.
@@ -367,7 +370,7 @@ mod tests {
                 for without_last in [false, true] {
                     let query = points(&layout, queries, 1, without_last);
                     let base = points(&layout, bases, 2, without_last);
-                    let found = nearest(&query, &base);
+                    let found = nearest(&query, &base, 2);
                     for (row, &(distance, other)) in found.iter().enumerate() {
                         let all = plain(&query, row, &base, 2);
                         let smallest = all.iter().copied().fold(f64::INFINITY, f64::min);
@@ -375,7 +378,7 @@ mod tests {
                         assert!(own <= smallest + 1e-5, "row {row}: {own} against {smallest}");
                         assert!((f64::from(distance) - own.sqrt()).abs() < 1e-5);
                     }
-                    let others = nearest_other(&base);
+                    let others = nearest_other(&base, 2);
                     for (row, &distance) in others.iter().enumerate() {
                         let mut all = plain(&base, row, &base, 2);
                         all.remove(row);
@@ -385,7 +388,7 @@ mod tests {
                 }
                 let query = points(&layout, queries, 1, false);
                 let base = points(&layout, bases, 2, false);
-                for (row, &distance) in nearest_l1(&query, &base).iter().enumerate() {
+                for (row, &distance) in nearest_l1(&query, &base, 2).iter().enumerate() {
                     let smallest = plain(&query, row, &base, 1).into_iter().fold(f64::INFINITY, f64::min);
                     assert!((f64::from(distance) - smallest).abs() < 1e-5, "row {row}: {distance} and {smallest}");
                 }

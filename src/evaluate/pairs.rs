@@ -1,13 +1,17 @@
-//! Pairs of columns: the Trend score and the association matrices.
+//! Pairs of columns: the Trend score, and how much of their dependence is kept.
 
+use super::PairScore;
+use super::associations::correlations;
 use super::marginals::total_variation;
 use super::rows::{Layout, Rows};
-use super::{Associations, PairScore};
+use super::tasks::map;
 
 /// Bins into which a numerical column is cut for its contingency with another column.
 const BINS: usize = 10;
 /// Contingency tables with at most this many cells are counted in place; larger ones by sorting the pairs.
 const DENSE_CELLS: usize = 1 << 20;
+/// The code of a missing number; fewer codes than this are bins.
+const MISSING_BIN: u32 = BINS as u32 + 2;
 
 /// Over which range the numerical columns are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,71 +22,145 @@ pub(super) enum Bins {
     Own,
 }
 
-/// The Trend term of every pair of columns, in the table's order.
-pub(super) fn trend(layout: &Layout, train: &Rows, synthetic: &Rows, bins: Bins) -> Vec<PairScore> {
-    let (coded_train, coded_synthetic): (Vec<Vec<u32>>, Vec<Vec<u32>>) = match bins {
-        Bins::Shared => {
-            let edges: Vec<Vec<f64>> = train.numbers.iter().map(|column| edges(column)).collect();
-            // Only the inner edges count: what lies beyond the training range falls into the end bins.
-            let cut = |rows: &Rows| {
-                let columns = rows.numbers.iter().zip(&edges);
-                columns.map(|(column, edges)| codes(column, &edges[1..BINS])).collect()
-            };
-            (cut(train), cut(synthetic))
-        }
-        Bins::Own => {
-            // All edges count, so the largest value is a bin of its own, as in the published scorer.
-            let cut = |rows: &Rows| rows.numbers.iter().map(|column| codes(column, &edges(column))).collect();
-            (cut(train), cut(synthetic))
-        }
-    };
-    let correlations = (correlations(train), correlations(synthetic));
-    let column = |rows: &Rows, coded: &[Vec<u32>], (numerical, index): (bool, usize)| {
-        if numerical { coded[index].clone() } else { rows.levels[index].clone() }
-    };
-    let size = |(numerical, index): (bool, usize)| {
-        if numerical { BINS + 2 } else { layout.sizes[index] }
-    };
-    let mut pairs = Vec::new();
-    for (position, &first) in layout.order.iter().enumerate() {
-        let first_columns = (column(train, &coded_train, first), column(synthetic, &coded_synthetic, first));
-        for &second in &layout.order[position + 1..] {
-            let trend = if first.0 && second.0 {
-                let difference = correlations.0[first.1][second.1] - correlations.1[first.1][second.1];
-                1.0 - difference.abs() / 2.0
-            } else {
-                let sizes = (size(first), size(second));
-                let second_columns = (column(train, &coded_train, second), column(synthetic, &coded_synthetic, second));
-                1.0 - contingency_distance(
-                    (&first_columns.0, &second_columns.0),
-                    (&first_columns.1, &second_columns.1),
-                    sizes,
-                )
-            };
-            pairs.push(PairScore { first: layout.name(first), second: layout.name(second), trend });
-        }
-    }
-    pairs
+/// The columns of two tables as codes: levels as they are, numbers by the bin they fall into, a missing number as a bin of
+/// its own.
+pub(super) struct Coded {
+    train: Vec<Vec<u32>>,
+    synthetic: Vec<Vec<u32>>,
+    /// Number of codes of each column.
+    sizes: Vec<usize>,
 }
 
-impl Layout {
-    fn name(&self, (numerical, index): (bool, usize)) -> String {
-        if numerical { self.numbers[index].name.clone() } else { self.categories[index].name.clone() }
+impl Coded {
+    /// Codes of every column, in the table's order.
+    pub fn new(layout: &Layout, train: &Rows, synthetic: &Rows, bins: Bins) -> Self {
+        let mut coded = Self { train: Vec::new(), synthetic: Vec::new(), sizes: Vec::new() };
+        for &(numerical, index) in &layout.order {
+            if numerical {
+                let (real, made) = (&train.numbers[index], &synthetic.numbers[index]);
+                let (of_real, of_made) = match bins {
+                    // Only the inner edges count: what lies beyond the training range falls into the end bins.
+                    Bins::Shared => {
+                        let inner = edges(real)[1..BINS].to_vec();
+                        (codes(real, &inner), codes(made, &inner))
+                    }
+                    // All edges count, so the largest value is a bin of its own, as in the published scorer.
+                    Bins::Own => (codes(real, &edges(real)), codes(made, &edges(made))),
+                };
+                coded.train.push(of_real);
+                coded.synthetic.push(of_made);
+                coded.sizes.push(MISSING_BIN as usize + 1);
+            } else {
+                coded.train.push(train.levels[index].clone());
+                coded.synthetic.push(synthetic.levels[index].clone());
+                coded.sizes.push(layout.sizes[index]);
+            }
+        }
+        coded
     }
+
+    /// Normalised mutual information of two columns of each table: 2 I(X, Y) / (H(X) + H(Y)), 0 where both are constant.
+    fn dependence(&self, first: usize, second: usize) -> [f64; 2] {
+        let sizes = (self.sizes[first], self.sizes[second]);
+        [&self.train, &self.synthetic].map(|columns| mutual_information(&columns[first], &columns[second], sizes))
+    }
+}
+
+/// Every two places of the table's order.
+fn pairs_of(layout: &Layout) -> Vec<(usize, usize)> {
+    let count = layout.order.len();
+    (0..count).flat_map(|first| (first + 1..count).map(move |second| (first, second))).collect()
+}
+
+/// The Trend term of every pair of columns, in the table's order.
+pub(super) fn trend(layout: &Layout, train: &Rows, synthetic: &Rows, coded: &Coded, threads: usize) -> Vec<f64> {
+    let (of_train, of_synthetic) = (correlations(train), correlations(synthetic));
+    let pairs = pairs_of(layout);
+    map(threads, pairs.len(), |pair| {
+        let (first, second) = pairs[pair];
+        let (a, b) = (layout.order[first], layout.order[second]);
+        if a.0 && b.0 {
+            1.0 - (of_train[a.1][b.1] - of_synthetic[a.1][b.1]).abs() / 2.0
+        } else {
+            let (real, made) = (&coded.train, &coded.synthetic);
+            let sizes = (coded.sizes[first], coded.sizes[second]);
+            1.0 - contingency_distance(
+                (real[first].as_slice(), &real[second]),
+                (made[first].as_slice(), &made[second]),
+                sizes,
+            )
+        }
+    })
+}
+
+/// Normalised mutual information of every pair of columns, of the training and of the synthetic table.
+pub(super) fn dependences(layout: &Layout, coded: &Coded, threads: usize) -> Vec<[f64; 2]> {
+    let pairs = pairs_of(layout);
+    map(threads, pairs.len(), |pair| coded.dependence(pairs[pair].0, pairs[pair].1))
+}
+
+/// 1 - the mean difference of the two, weighted by their sum: independent pairs, of which most tables are full, count little.
+pub(super) fn weighted_similarity(dependences: &[[f64; 2]]) -> f64 {
+    let weight: f64 = dependences.iter().flatten().sum();
+    let error: f64 = dependences.iter().map(|[real, made]| (real + made) * (real - made).abs()).sum();
+    if weight > 0.0 { 1.0 - error / weight } else { 1.0 }
+}
+
+/// The terms with the names of their columns.
+pub(super) fn scores(layout: &Layout, trend: &[f64], dependences: &[[f64; 2]]) -> Vec<PairScore> {
+    let name = |at: usize| layout.name(layout.order[at]).to_owned();
+    let terms = trend.iter().zip(dependences);
+    let score = |((first, second), (&trend, &[nmi_train, nmi_synthetic])): ((usize, usize), (&f64, &[f64; 2]))| {
+        PairScore { first: name(first), second: name(second), trend, nmi_train, nmi_synthetic }
+    };
+    pairs_of(layout).into_iter().zip(terms).map(score).collect()
+}
+
+/// Normalised mutual information of two columns of codes below `sizes`.
+fn mutual_information(first: &[u32], second: &[u32], sizes: (usize, usize)) -> f64 {
+    let rows = first.len() as f64;
+    let entropy = |counts: &mut dyn Iterator<Item = usize>| -> f64 {
+        let shares = counts.filter(|count| *count > 0).map(|count| count as f64 / rows);
+        shares.map(|share| -share * share.ln()).sum()
+    };
+    let single = |codes: &[u32], size: usize| {
+        let mut counts = vec![0usize; size];
+        codes.iter().for_each(|&code| counts[code as usize] += 1);
+        entropy(&mut counts.into_iter())
+    };
+    let pairs = first.iter().copied().zip(second.iter().copied());
+    let joint = match sizes.0.checked_mul(sizes.1) {
+        // Counted in place where the cells are not many more than the rows, else by sorting.
+        Some(cells) if cells <= 4 * first.len().max(1024) => {
+            let mut counts = vec![0usize; cells];
+            pairs.for_each(|(a, b)| counts[a as usize * sizes.1 + b as usize] += 1);
+            entropy(&mut counts.into_iter())
+        }
+        _ => {
+            let mut pairs: Vec<(u32, u32)> = pairs.collect();
+            pairs.sort_unstable();
+            entropy(&mut pairs.chunk_by(|a, b| a == b).map(<[_]>::len))
+        }
+    };
+    let both = single(first, sizes.0) + single(second, sizes.1);
+    if both > 0.0 { (2.0 * (both - joint) / both).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// Edges of ten bins of equal width over a column's range; a constant column gets a range of one around it.
 fn edges(column: &[f64]) -> Vec<f64> {
     let low = column.iter().copied().fold(f64::INFINITY, f64::min);
     let high = column.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // A constant column, or one without any value.
+    let (low, high) = if low.is_infinite() { (0.0, 0.0) } else { (low, high) };
     let (low, high) = if low < high { (low, high) } else { (low - 0.5, high + 0.5) };
     let step = (high - low) / BINS as f64;
     (0..BINS).map(|bin| bin as f64 * step + low).chain([high]).collect()
 }
 
-/// For each value the number of edges at or below it.
+/// For each value the number of edges at or below it; missing ones have a code of their own.
 fn codes(column: &[f64], edges: &[f64]) -> Vec<u32> {
-    column.iter().map(|value| edges.partition_point(|edge| edge <= value) as u32).collect()
+    let code = |value: &f64| edges.partition_point(|edge| edge <= value) as u32;
+    column.iter().map(|value| if value.is_nan() { MISSING_BIN } else { code(value) }).collect()
 }
 
 /// Total variation distance between the joint distributions of two pairs of columns.
@@ -120,93 +198,6 @@ fn contingency_distance(real: (&[u32], &[u32]), synthetic: (&[u32], &[u32]), siz
     0.5 * sum
 }
 
-/// Pearson's correlation between every two numerical columns; 0 where one is constant.
-fn correlations(rows: &Rows) -> Vec<Vec<f64>> {
-    let standard: Vec<Vec<f64>> = rows.numbers.iter().map(|column| standardised(column)).collect();
-    let count = standard.len();
-    let mut matrix = vec![vec![0.0; count]; count];
-    for first in 0..count {
-        for second in 0..=first {
-            let value = standard[first].iter().zip(&standard[second]).map(|(a, b)| a * b).sum::<f64>();
-            matrix[first][second] = value.clamp(-1.0, 1.0);
-            matrix[second][first] = matrix[first][second];
-        }
-    }
-    matrix
-}
-
-/// A column with mean 0 and sum of squares 1, or all zeros if it is constant.
-fn standardised(column: &[f64]) -> Vec<f64> {
-    let mean = column.iter().sum::<f64>() / column.len() as f64;
-    let norm = column.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>().sqrt();
-    let constant = column.iter().all(|value| *value == column[0]);
-    column.iter().map(|value| if constant { 0.0 } else { (value - mean) / norm }).collect()
-}
-
-/// The associations between all columns of one table.
-pub(super) fn associations(layout: &Layout, rows: &Rows) -> Associations {
-    let numerical = layout.numbers.len();
-    let names: Vec<String> =
-        layout.numbers.iter().chain(&layout.categories).map(|column| column.name.clone()).collect();
-    let count = names.len();
-    let mut matrix = vec![vec![0.0; count]; count];
-    for (row, values) in correlations(rows).into_iter().enumerate() {
-        matrix[row][..numerical].copy_from_slice(&values);
-    }
-    let standard: Vec<Vec<f64>> = rows.numbers.iter().map(|column| standardised(column)).collect();
-    for (category, levels) in rows.levels.iter().enumerate() {
-        let at = numerical + category;
-        for (number, column) in standard.iter().enumerate() {
-            matrix[at][number] = correlation_ratio(column, levels, layout.sizes[category]);
-            matrix[number][at] = matrix[at][number];
-        }
-        for other in 0..=category {
-            let sizes = (layout.sizes[category], layout.sizes[other]);
-            matrix[at][numerical + other] = cramers_v(levels, &rows.levels[other], sizes);
-            matrix[numerical + other][at] = matrix[at][numerical + other];
-        }
-    }
-    Associations { names, numerical, matrix }
-}
-
-/// Square root of the share of a standardised column's variance that lies between the levels.
-fn correlation_ratio(standard: &[f64], levels: &[u32], size: usize) -> f64 {
-    let (mut sums, mut counts) = (vec![0.0; size], vec![0.0; size]);
-    for (value, &level) in standard.iter().zip(levels) {
-        sums[level as usize] += value;
-        counts[level as usize] += 1.0;
-    }
-    let between: f64 =
-        sums.iter().zip(&counts).filter(|(_, count)| **count > 0.0).map(|(sum, count)| sum * sum / count).sum();
-    between.sqrt().min(1.0)
-}
-
-/// Cramér's V: the chi-squared statistic over its largest possible value, square-rooted.
-fn cramers_v(first: &[u32], second: &[u32], sizes: (usize, usize)) -> f64 {
-    let rows = first.len() as f64;
-    let (mut of_first, mut of_second) = (vec![0.0; sizes.0], vec![0.0; sizes.1]);
-    let mut pairs: Vec<(u32, u32)> = first.iter().copied().zip(second.iter().copied()).collect();
-    for &(a, b) in &pairs {
-        of_first[a as usize] += 1.0;
-        of_second[b as usize] += 1.0;
-    }
-    let present = |counts: &[f64]| counts.iter().filter(|count| **count > 0.0).count();
-    let smaller = present(&of_first).min(present(&of_second));
-    if smaller < 2 {
-        return 0.0;
-    }
-    pairs.sort_unstable();
-    // Sum over cells of observed^2 / expected, minus the number of rows, is the chi-squared statistic.
-    let sum: f64 = pairs
-        .chunk_by(|a, b| a == b)
-        .map(|cell| {
-            let expected = of_first[cell[0].0 as usize] * of_second[cell[0].1 as usize] / rows;
-            (cell.len() * cell.len()) as f64 / expected
-        })
-        .sum();
-    ((sum - rows).max(0.0) / (rows * (smaller - 1) as f64)).sqrt().min(1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,15 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn associations_know_their_extremes() {
+    fn dependence_is_normalised_and_weighted() {
         let letters: Vec<u32> = (0..300).map(|i| i % 3).collect();
         let other: Vec<u32> = (0..300).map(|i| (i / 3) % 2).collect();
-        assert!((cramers_v(&letters, &letters, (3, 3)) - 1.0).abs() < 1e-12);
-        assert!(cramers_v(&letters, &other, (3, 2)) < 1e-7);
-        assert_eq!(cramers_v(&letters, &vec![0; 300], (3, 1)), 0.0);
-        let number: Vec<f64> = letters.iter().map(|&level| f64::from(level) * 2.0).collect();
-        assert!((correlation_ratio(&standardised(&number), &letters, 3) - 1.0).abs() < 1e-12);
-        assert!(correlation_ratio(&standardised(&number), &other, 2) < 1e-7);
-        assert_eq!(standardised(&[5.0, 5.0]), [0.0, 0.0]);
+        assert!((mutual_information(&letters, &letters, (3, 3)) - 1.0).abs() < 1e-12);
+        assert!(mutual_information(&letters, &other, (3, 2)) < 1e-9);
+        assert_eq!(mutual_information(&[4; 9], &[1; 9], (5, 5)), 0.0);
+        // H = ln 2 and ln 4, I = ln 2.
+        let (two, four) = ([0, 0, 1, 1], [0, 1, 2, 3]);
+        for sizes in [(2, 4), (1 << 20, 1 << 10)] {
+            assert!((mutual_information(&two, &four, sizes) - 2.0 / 3.0).abs() < 1e-12);
+        }
+        assert!((weighted_similarity(&[[0.5, 0.3], [0.0, 0.2]]) - (1.0 - (0.8 * 0.2 + 0.2 * 0.2))).abs() < 1e-12);
+        assert_eq!(weighted_similarity(&[]), 1.0);
     }
 }

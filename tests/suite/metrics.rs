@@ -1,7 +1,7 @@
 //! The metrics against a small comparison scored by an independent implementation (SDMetrics for Shape and Trend, SciPy and
 //! NumPy for the rest), and against what must hold of any comparison.
 
-use ntk_score::evaluate::{Evaluation, EvaluationOptions, evaluate};
+use ntk_score::evaluate::{Evaluation, EvaluationOptions, common_schema, evaluate};
 use ntk_score::table::{Schema, SchemaOptions, Table};
 
 fn parse(text: &str) -> Table {
@@ -131,8 +131,8 @@ fn figures_do_not_depend_on_the_number_of_threads_but_on_the_seed() {
         format!("{}\n{}{}", table.names().join(","), rows(&table, &table.columns()[0]), rows(&table, &twice))
     });
     let run = |threads: usize, seed: u64| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| evaluate(&train(), &test(), &larger, &schema(), &EvaluationOptions { seed }).unwrap())
+        let options = EvaluationOptions { seed, threads, ..EvaluationOptions::default() };
+        evaluate(&train(), &test(), &larger, &schema(), &options).unwrap()
     };
     let one = run(1, 0);
     assert_eq!(one, run(2, 0));
@@ -144,23 +144,184 @@ fn figures_do_not_depend_on_the_number_of_threads_but_on_the_seed() {
 
 #[test]
 fn tables_that_cannot_be_compared_are_refused_in_a_sentence() {
-    let fails = |synthetic: &Table| {
-        evaluate(&train(), &test(), synthetic, &schema(), &EvaluationOptions::default()).unwrap_err().to_string()
-    };
-    let unknown = fails(&with_cell(&synthetic(), "region", 6, "9"));
-    assert!(
-        unknown.contains("in the synthetic table, row 7 of column 'region' holds the unknown category '9'"),
-        "{unknown}"
-    );
-    assert!(fails(&with_cell(&synthetic(), "age", 0, "")).contains("in the synthetic table, row 1 of column 'age'"));
+    let options = EvaluationOptions::default();
+    let fails =
+        |synthetic: &Table| evaluate(&train(), &test(), synthetic, &schema(), &options).unwrap_err().to_string();
+    let text = fails(&with_cell(&synthetic(), "age", 6, "old"));
+    assert!(text.contains("in the synthetic table, row 7 of column 'age' holds the text 'old'"), "{text}");
     assert!(fails(&with_cell(&synthetic(), "age", 0, "inf")).contains("not a finite number"));
-    assert!(fails(&with_cell(&synthetic(), "age", 0, "1e200")).contains("too large"));
     assert!(fails(&rows_of(&synthetic(), 0..1)).contains("fewer than two rows"));
+    let other = Table::new(vec!["z".into()], vec![vec!["1".into(); 9]]).unwrap();
+    assert!(fails(&other).contains("no column in common"));
+    let target = EvaluationOptions { target: Some("none".into()), ..options.clone() };
+    let text = evaluate(&train(), &test(), &synthetic(), &schema(), &target).unwrap_err().to_string();
+    assert!(text.contains("'none' is none of the columns that are compared"), "{text}");
+    for text in [text, fails(&other), fails(&with_cell(&synthetic(), "age", 0, "x"))] {
+        assert!(!text.contains("--"), "{text}");
+    }
+}
+
+#[test]
+fn columns_that_a_table_lacks_are_left_out_and_named() {
     let renamed: Vec<String> = synthetic().names().iter().map(|name| name.replace("age", "years")).collect();
     let renamed = Table::new(renamed, synthetic().columns().to_vec()).unwrap();
-    assert!(fails(&renamed).contains("'years' that the training table does not have"));
-    let fewer = Table::new(synthetic().names()[1..].to_vec(), synthetic().columns()[1..].to_vec()).unwrap();
-    assert!(fails(&fewer).contains("no column 'income'"));
+    let schema = common_schema(&train(), &test(), &renamed, &SchemaOptions::default()).unwrap();
+    assert_eq!(schema.columns.len(), 5);
+    let found = evaluate(&train(), &test(), &renamed, &schema, &EvaluationOptions::default()).unwrap();
+    let whole = compare(&train(), &test(), &synthetic());
+    let without_age = whole.columns.iter().filter(|column| column.name != "age").map(|column| column.shape);
+    assert!((found.shape - without_age.sum::<f64>() / 5.0).abs() < 1e-12);
+    let left: Vec<(&str, &str)> = found.left_out.iter().map(|l| (l.name.as_str(), l.reason.as_str())).collect();
+    assert_eq!(
+        left,
+        [("age", "the synthetic table does not have it"), ("years", "the training table does not have it")]
+    );
+    // Found too from the training table's whole schema; an empty column cannot be compared.
+    assert_eq!(found, compare(&train(), &test(), &renamed));
+    let empty = |table: Table| {
+        let (mut names, mut columns) = (table.names().to_vec(), table.columns().to_vec());
+        names.push("note".into());
+        columns.push(vec![String::new(); table.rows()]);
+        Table::new(names, columns).unwrap()
+    };
+    let (a, b, c) = (empty(train()), empty(test()), empty(synthetic()));
+    let schema = common_schema(&a, &b, &c, &SchemaOptions::default()).unwrap();
+    let found = evaluate(&a, &b, &c, &schema, &EvaluationOptions::default()).unwrap();
+    assert_eq!(found.left_out[0].reason, "it is empty in the training table");
+    assert_eq!(found.shape, whole.shape);
+}
+
+#[test]
+fn categories_that_only_another_table_has_are_levels() {
+    let whole = compare(&train(), &test(), &synthetic());
+    let only_in_test = compare(&train(), &with_cell(&test(), "region", 0, "99"), &synthetic());
+    assert_eq!((only_in_test.shape, only_in_test.trend_shared_bins), (whole.shape, whole.trend_shared_bins));
+    assert_eq!(only_in_test.alpha_precision, whole.alpha_precision);
+    let made = (0..200).fold(synthetic(), |table, row| with_cell(&table, "region", row, "new"));
+    let found = compare(&train(), &test(), &made);
+    let region = found.columns.iter().find(|column| column.name == "region").unwrap();
+    assert!(region.shape <= 0.5 + 1e-12, "{}", region.shape);
+    let marginal = found.marginals.iter().find(|marginal| marginal.name == "region").unwrap();
+    assert_eq!((marginal.levels.last().unwrap().as_str(), *marginal.synthetic.last().unwrap()), ("new", 0.5));
+    assert!(found.c2st_trees < 0.6 && found.c2st_trees_columns[0].name == "region");
+}
+
+#[test]
+fn missing_cells_are_compared_by_their_rate() {
+    let gaps = |table: Table, column: &str, rows: usize| {
+        (0..rows).fold(table, |table, row| with_cell(&table, column, row, if row % 2 == 0 { "" } else { "NA" }))
+    };
+    let a = gaps(gaps(train(), "age", 100), "region", 40);
+    let c = gaps(gaps(synthetic(), "age", 20), "region", 40);
+    let schema = common_schema(&a, &test(), &c, &SchemaOptions::default()).unwrap();
+    let found = evaluate(&a, &test(), &c, &schema, &EvaluationOptions::default()).unwrap();
+    let column = |name: &str| found.columns.iter().find(|column| column.name == name).unwrap();
+    let age = column("age");
+    assert_eq!([age.missing_train, age.missing_test, age.missing_synthetic], [0.25, 0.0, 0.05]);
+    assert_eq!([column("region").missing_train, column("region").missing_synthetic], [0.1, 0.1]);
+    assert!((found.missing_error_pct - 100.0 * 0.2 / 6.0).abs() < 1e-12);
+    // The distribution of age is that of the rows that have it.
+    let given = |table: &Table, rows: std::ops::Range<usize>| rows_of(table, rows);
+    let alone = compare(&given(&train(), 100..400), &test(), &given(&synthetic(), 20..400));
+    let of_given = alone.columns.iter().find(|column| column.name == "age").unwrap();
+    assert_eq!(age.shape, of_given.shape);
+    for value in [found.trend, found.nmi_weighted, found.alpha_precision, found.beta_recall, found.dcr_median] {
+        assert!(value.is_finite());
+    }
+    // No number at all in the synthetic table.
+    let none = gaps(synthetic(), "age", 400);
+    let found = compare(&train(), &test(), &none);
+    assert_eq!(found.columns.iter().find(|column| column.name == "age").unwrap().shape, 0.0);
+    assert!(found.c2st_trees < 0.01 && found.trend.is_finite() && found.alpha_precision.is_finite());
+}
+
+#[test]
+fn copies_are_counted_on_the_cells_as_they_are() {
+    let table = |offset: usize, rows: usize, spelling: &str| {
+        let ids = (0..rows).map(|i| format!("{}{spelling}", 900_000_000 + offset + 8 * i)).collect();
+        Table::new(vec!["id".into(), "v".into()], vec![ids, (0..rows).map(|i| (i * i % 97).to_string()).collect()])
+            .unwrap()
+    };
+    let (real, near) = (table(0, 300, ""), table(5, 300, ""));
+    let schema = Schema::infer(&real, &SchemaOptions::default()).unwrap();
+    let run = |test: &Table, synthetic: &Table| {
+        evaluate(&real, test, synthetic, &schema, &EvaluationOptions::default()).unwrap()
+    };
+    let found = run(&table(3, 100, ""), &near);
+    assert_eq!((found.exact_train_copies_pct, found.exact_train_copies_in_test_pct), (0.0, 0.0));
+    assert!(found.dcr_median > 0.0);
+    let found = run(&table(0, 100, ".0"), &table(0, 300, ""));
+    assert_eq!((found.exact_train_copies_pct, found.exact_train_copies_in_test_pct), (100.0, 100.0));
+    let [low, high] = found.exact_train_copies_in_test_interval_pct;
+    assert!(low > 90.0 && high == 100.0);
+}
+
+#[test]
+fn trees_see_what_a_linear_boundary_does_not() {
+    // Two columns that are equal in the training table and independent in the other.
+    let mut state = 1u64;
+    let mut column = |rows: usize| -> Vec<String> {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 54).to_string()
+        };
+        (0..rows).map(|_| next()).collect()
+    };
+    let mut table = |equal: bool, rows: usize| {
+        let first = column(rows);
+        let second = if equal { first.clone() } else { column(rows) };
+        Table::new(vec!["a".into(), "b".into(), "c".into()], vec![first, second, column(rows)]).unwrap()
+    };
+    let (real, made) = (table(true, 1200), table(false, 1200));
+    let found = evaluate(
+        &real,
+        &rows_of(&real, 0..200),
+        &made,
+        &Schema::infer(&real, &SchemaOptions::default()).unwrap(),
+        &EvaluationOptions::default(),
+    )
+    .unwrap();
+    assert!(found.c2st_logistic > 0.8, "{}", found.c2st_logistic);
+    assert!(found.c2st_trees < 0.2, "{}", found.c2st_trees);
+    let mut first: Vec<&str> = found.c2st_trees_columns[..2].iter().map(|column| column.name.as_str()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["a", "b"]);
+    assert!(found.nmi_weighted < 0.7 && found.floor.unwrap().nmi_weighted > 0.9);
+}
+
+#[test]
+fn membership_and_usefulness_know_their_extremes() {
+    let own = compare(&train(), &test(), &train());
+    assert!(own.membership.low > 0.9 && own.membership.auc > 0.95, "{:?}", own.membership);
+    let utility = own.utility.unwrap();
+    assert_eq!(utility.trained_on_synthetic, utility.trained_on_train);
+    let [first, second] = [rows_of(&train(), 0..200), rows_of(&train(), 200..400)];
+    let apart = compare(&first, &test(), &second);
+    assert!(apart.membership.low < 0.5 && apart.membership.high > 0.5, "{:?}", apart.membership);
+    assert_eq!((apart.membership.n_train, apart.membership.n_test), (200, 120));
+    // A number as the target, and a target that cannot be predicted.
+    let options = EvaluationOptions { target: Some("ratio".into()), ..EvaluationOptions::default() };
+    let found = evaluate(&train(), &test(), &train(), &schema(), &options).unwrap();
+    let utility = found.utility.unwrap();
+    assert_eq!((utility.target.as_str(), utility.measure), ("ratio", "R2"));
+    assert!(utility.trained_on_train.is_finite() && utility.trained_on_train < 1.0, "{}", utility.trained_on_train);
+    let constant = (0..400).fold(synthetic(), |table, row| with_cell(&table, "owner", row, "0"));
+    let found = compare(&train(), &test(), &constant);
+    assert!(found.utility.is_none());
+    assert!(found.utility_note.unwrap().contains("only one level in the synthetic rows"));
+}
+
+#[test]
+fn many_levels_take_little_memory() {
+    let table = |from: usize| {
+        let town = (0..3000).map(|i| format!("town {}", (i * 7 + from) % 2500)).collect();
+        let size = (0..3000).map(|i| ((i * 31 + from) % 211).to_string()).collect();
+        Table::new(vec!["town".into(), "size".into()], vec![town, size]).unwrap()
+    };
+    let (a, b, c) = (table(0), table(100), table(900));
+    let schema = common_schema(&a, &b, &c, &SchemaOptions::default()).unwrap();
+    let found = evaluate(&a, &b, &c, &schema, &EvaluationOptions { threads: 2, ..Default::default() }).unwrap();
+    assert!(found.c2st_logistic.is_finite() && found.columns[0].shape < 1.0);
 }
 
 #[test]
