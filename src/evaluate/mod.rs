@@ -178,9 +178,9 @@ fn compared(schema: &Schema, tables: [&Table; 3]) -> Result<(Schema, Vec<LeftOut
     let lacks = |name: &String| NAMES.into_iter().zip(tables).find(|(_, table)| !table.names().contains(name));
     let mut schema = schema.clone();
     // New identifiers are no better or worse than others.
-    schema.columns.retain(|column| {
-        lacks(&column.name).is_none() && !matches!(column.kind, ColumnKind::Identifier { .. })
-    });
+    schema
+        .columns
+        .retain(|column| lacks(&column.name).is_none() && !matches!(column.kind, ColumnKind::Identifier { .. }));
     if schema.columns.is_empty() {
         return Err(Error::Table("the three tables have no column in common that could be compared".into()));
     }

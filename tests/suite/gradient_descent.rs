@@ -5,7 +5,7 @@ use faer::{Mat, Side};
 use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
 use ntk_score::kernels::descent::{
-    self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
+    BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
 };
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::{Level, Real};

@@ -112,7 +112,7 @@ impl Popcount {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub(crate) fn differing(self, a: &[u64], b: &[u64]) -> u64 {
+    pub fn differing(self, a: &[u64], b: &[u64]) -> u64 {
         assert_eq!(a.len(), b.len(), "slices of different lengths");
         self.run(Differing(a, b))
     }
