@@ -17,7 +17,7 @@ pub(crate) fn exp<const FUSED: bool>(x: &mut [f32; PANEL]) {
     // 1.5 2^23: adding it rounds to an integer, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, the first short enough for exact products (Cody and Waite).
-    const HIGH: f32 = 0.693_359_375;
+    const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
     // Remainder of the series on |r| < ln(2)/2: minimax coefficients of the Cephes library's expf (a mathematical fact).
     const P: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
@@ -40,7 +40,7 @@ pub(crate) fn exp<const FUSED: bool>(x: &mut [f32; PANEL]) {
 pub(crate) fn ln<const FUSED: bool>(x: &mut [f32; PANEL]) {
     // sqrt(1/2): mantissas are taken from [sqrt(1/2), sqrt(2)).
     const ROOT: u32 = 0x3f35_04f3;
-    const HIGH: f32 = 0.693_359_375;
+    const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
     const P: [f32; 9] = [
         7.037_683_6e-2,

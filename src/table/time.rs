@@ -292,7 +292,7 @@ fn candidates(cells: &[&str]) -> Vec<String> {
             found.push((read + kept, pattern));
         }
     }
-    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.sort_by_key(|found| std::cmp::Reverse(found.0));
     found.into_iter().map(|(_, pattern)| pattern).collect()
 }
 

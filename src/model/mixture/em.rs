@@ -28,6 +28,8 @@ pub(super) const FLOOR: f32 = 1e-4;
 const ROWS: usize = 40_000;
 /// Numbers that all components' axes or codes may take together, at most (16 MB).
 const SIZE: usize = 4 << 20;
+/// Rows for each component where none are held out to choose their number.
+const ROWS_EACH: usize = 200;
 /// Rows that the shrinkage target counts like, beside one for each number.
 const PRIOR: f64 = 2.0;
 /// Observations that the overall frequencies of a block count like in each component.
@@ -68,17 +70,15 @@ pub(crate) fn fit(
     let mut mixture = em.first()?;
     let size = mixture.layout.numerical.pow(2).max(mixture.layout.one_hot()).max(1);
     let most = most.min(SIZE / size);
+    let most = if held.is_some() { most } else { most.min(train.rows() / ROWS_EACH).max(1) };
     let mut best: Option<(f64, Mixture)> = None;
     loop {
-        let score = match &mut held {
-            Some(held) => held.expect(&mixture, 0),
-            None => em.log_density(),
-        };
-        let better = best.as_ref().is_none_or(|(found, _)| score > *found);
-        if better {
-            best = Some((score, mixture.clone()));
-        }
         // Without rows held out only the rows a component needs bound their number.
+        let score = held.as_mut().map(|held| held.expect(&mixture, 0));
+        let better = best.as_ref().is_none_or(|(found, _)| score.is_none_or(|score| score > *found));
+        if better {
+            best = Some((score.unwrap_or(0.0), mixture.clone()));
+        }
         if !better || 2 * mixture.components() > most {
             break;
         }

@@ -15,6 +15,8 @@
 
 mod em;
 mod posterior;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use em::fit;
 pub(crate) use posterior::{Posterior, Scratch};
