@@ -7,6 +7,10 @@ use super::*;
 use crate::kernels::Real;
 use crate::simd::{Level, Popcount};
 
+fn between<'a, T>(a: &'a Panels<T>, rows: Features<'a, T>, columns: Features<'a, T>) -> TangentKernel<'a, T> {
+    TangentKernel { a, rows, columns }
+}
+
 /// Deterministic values in [-1, 1) whose period fits no tile.
 fn values(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
     let mut state = seed;
@@ -105,15 +109,8 @@ fn check_blocks<T: Real>(tolerance: f64) {
                     let what = format!("{} {} N {n1} {n2} m {m} D {inputs} ({i}, {k})", T::NAME, count.name());
                     let mut out = Mat::from_fn(n1, n2, |_, _| T::from_f64(f64::NAN));
                     let (rows, columns) = (left.features(), right.features());
-                    block_with(
-                        count,
-                        out.as_mut(),
-                        (i, k),
-                        TangentKernel { a: &panels, rows, columns },
-                        &mut workspace,
-                        par,
-                    )
-                    .unwrap();
+                    block_with(count, out.as_mut(), (i, k), between(&panels, rows, columns), &mut workspace, par)
+                        .unwrap();
                     let error = difference(out.as_ref(), &rectangular);
                     assert!(error <= tolerance, "{what}: {error:e}");
                     let mut out = Mat::from_fn(n1, n1, |_, _| T::from_f64(f64::NAN));
@@ -154,8 +151,7 @@ fn check_full<T: Real>(tolerance: f64) {
                 let what = format!("{} {} N {n1} {n2} m {m} D {inputs} d {d}", T::NAME, count.name());
                 let (rows, columns) = (left.features(), right.features());
                 let mut out = Mat::from_fn(d * n1, d * n2, |_, _| T::from_f64(f64::NAN));
-                full_with(count, out.as_mut(), TangentKernel { a: &panels, rows, columns }, &mut workspace, par)
-                    .unwrap();
+                full_with(count, out.as_mut(), between(&panels, rows, columns), &mut workspace, par).unwrap();
                 let error = difference(out.as_ref(), &rectangular);
                 assert!(error <= tolerance, "{what}: {error:e}");
                 let mut out = Mat::from_fn(d * n1, d * n1, |_, _| T::from_f64(f64::NAN));
@@ -186,7 +182,7 @@ fn check_product<T: Real>(tolerance: f64) {
             for par in [Par::Seq, Par::rayon(3)] {
                 let mut out = Panels::zeros(n1, d);
                 let (rows, columns) = (left.features(), right.features());
-                product_with(level, &mut out, &v, TangentKernel { a: &a, rows, columns }, &mut workspace, par).unwrap();
+                product_with(level, &mut out, &v, between(&a, rows, columns), &mut workspace, par).unwrap();
                 let error = difference(out.to_matrix().as_ref(), &expected);
                 assert!(error <= tolerance, "{} {level} N {n1} {n2} m {m} D {inputs} d {d}: {error:e}", T::NAME);
             }
@@ -212,7 +208,7 @@ fn chosen_blocks_agree_with_the_reference() {
         let mut square = chosen.map(|_| Mat::from_fn(70, 70, |_, _| nan));
         let mut blocks: Vec<_> = chosen.into_iter().zip(out.iter_mut().map(|x| x.as_mut())).collect();
         let (rows, columns) = (left.features(), right.features());
-        blocks_with(count, &mut blocks, TangentKernel { a: &a, rows, columns }, &mut workspace, Par::Seq).unwrap();
+        blocks_with(count, &mut blocks, between(&a, rows, columns), &mut workspace, Par::Seq).unwrap();
         let mut blocks: Vec<_> = chosen.into_iter().zip(square.iter_mut().map(|x| x.as_mut())).collect();
         blocks_with(count, &mut blocks, TangentKernel::symmetric(&a, rows), &mut workspace, Par::Seq).unwrap();
         for (outputs, (out, square)) in chosen.into_iter().zip(out.iter().zip(&square)) {
@@ -226,11 +222,9 @@ fn chosen_blocks_agree_with_the_reference() {
     let mut blocks = [((0, 1), wrong.as_mut())];
     let (rows, columns) = (left.features(), right.features());
     assert!(
-        blocks_with(Popcount::current(), &mut blocks, TangentKernel { a: &a, rows, columns }, &mut workspace, Par::Seq)
-            .is_err()
+        blocks_with(Popcount::current(), &mut blocks, between(&a, rows, columns), &mut workspace, Par::Seq).is_err()
     );
-    blocks_with(Popcount::current(), &mut [], TangentKernel { a: &a, rows, columns }, &mut workspace, Par::Seq)
-        .unwrap();
+    blocks_with(Popcount::current(), &mut [], between(&a, rows, columns), &mut workspace, Par::Seq).unwrap();
 }
 
 /// Rows beside each other, rows and columns apart, and the same patterns for other samples.
@@ -248,13 +242,13 @@ fn every_layout_gives_the_same_kernel() {
         for count in Popcount::available() {
             let mut by_rows = Mat::<f32>::zeros(d * n2, d * n1);
             let out = by_rows.as_mut().transpose_mut();
-            full_with(count, out, TangentKernel { a: &panels, rows, columns }, &mut workspace, Par::rayon(2)).unwrap();
+            full_with(count, out, between(&panels, rows, columns), &mut workspace, Par::rayon(2)).unwrap();
             assert!(difference(by_rows.transpose(), &expected) <= 2e-6, "{}", count.name());
             let mut apart = Mat::<f32>::zeros(2 * d * n1, d * n2);
             let stride = apart.col_stride();
             // SAFETY: every other row of a matrix that has twice as many.
             let out = unsafe { MatMut::from_raw_parts_mut(apart.as_ptr_mut(), d * n1, d * n2, 2, stride) };
-            full_with(count, out, TangentKernel { a: &panels, rows, columns }, &mut workspace, Par::Seq).unwrap();
+            full_with(count, out, between(&panels, rows, columns), &mut workspace, Par::Seq).unwrap();
             for x in 0..d * n1 {
                 for y in 0..d * n2 {
                     assert_eq!(apart[(2 * x, y)], by_rows[(y, x)], "{} {x} {y}", count.name());
@@ -268,14 +262,8 @@ fn every_layout_gives_the_same_kernel() {
         let (rows, columns) = (left.features(), Features { patterns: &left.patterns, z: &right.panels });
         let expected = reference::full(a.as_ref(), left.plain(), right.plain());
         let mut out = Mat::<f32>::zeros(d * n1, d * n1);
-        full_with(
-            Popcount::current(),
-            out.as_mut(),
-            TangentKernel { a: &panels, rows, columns },
-            &mut workspace,
-            Par::Seq,
-        )
-        .unwrap();
+        full_with(Popcount::current(), out.as_mut(), between(&panels, rows, columns), &mut workspace, Par::Seq)
+            .unwrap();
         assert!(difference(out.as_ref(), &expected) <= 2e-6);
         right = Set::random(n2, m, 3, 5);
     }
@@ -448,27 +436,12 @@ fn empty_sets_are_fine_and_wrong_input_is_refused() {
     let (none, some) = (Set::<f32>::random(0, 70, 3, 1), Set::<f32>::random(5, 70, 3, 1));
     let (none, some) = (none.features(), some.features());
     let zeros = Mat::<f32>::zeros;
-    block_into(
-        zeros(0, 5).as_mut(),
-        (0, 1),
-        TangentKernel { a: &a, rows: none, columns: some },
-        &mut workspace,
-        Par::Seq,
-    )
-    .unwrap();
-    full_into(zeros(10, 0).as_mut(), TangentKernel { a: &a, rows: some, columns: none }, &mut workspace, Par::Seq)
-        .unwrap();
+    block_into(zeros(0, 5).as_mut(), (0, 1), between(&a, none, some), &mut workspace, Par::Seq).unwrap();
+    full_into(zeros(10, 0).as_mut(), between(&a, some, none), &mut workspace, Par::Seq).unwrap();
     full_into(zeros(0, 0).as_mut(), TangentKernel::symmetric(&a, none), &mut workspace, Par::Seq).unwrap();
     let mut product = ProductWorkspace::new();
     let mut out = Panels::from_matrix("out", Mat::<f32>::from_fn(5, 2, |_, _| 1.0).as_ref()).unwrap();
-    product_into(
-        &mut out,
-        &Panels::zeros(0, 2),
-        TangentKernel { a: &a, rows: some, columns: none },
-        &mut product,
-        Par::Seq,
-    )
-    .unwrap();
+    product_into(&mut out, &Panels::zeros(0, 2), between(&a, some, none), &mut product, Par::Seq).unwrap();
     assert_eq!(out.to_matrix(), zeros(5, 2));
     let nothing = drift(none.patterns, none.patterns, &a, none.z, Par::Seq).unwrap();
     assert_eq!(nothing, Drift { change: 0.0, start: 0.0, gap: 0.0, limit: 0.0 });
@@ -484,25 +457,9 @@ fn empty_sets_are_fine_and_wrong_input_is_refused() {
         block_into(out().as_mut(), (0, 1), TangentKernel::symmetric(&not_signs, some), &mut workspace, seq).is_err()
     );
     assert!(block_into(zeros(5, 4).as_mut(), (0, 1), TangentKernel::symmetric(&a, some), &mut workspace, seq).is_err());
+    assert!(block_into(out().as_mut(), (0, 0), between(&a, some, other.features()), &mut workspace, seq).is_err());
     assert!(
-        block_into(
-            out().as_mut(),
-            (0, 0),
-            TangentKernel { a: &a, rows: some, columns: other.features() },
-            &mut workspace,
-            seq
-        )
-        .is_err()
-    );
-    assert!(
-        block_into(
-            out().as_mut(),
-            (0, 0),
-            TangentKernel { a: &a, rows: some, columns: other_inputs.features() },
-            &mut workspace,
-            seq
-        )
-        .is_err()
+        block_into(out().as_mut(), (0, 0), between(&a, some, other_inputs.features()), &mut workspace, seq).is_err()
     );
     let no_neurons = Set::<f32>::random(5, 0, 3, 1);
     let no_signs = Panels::zeros(0, 2);
@@ -516,8 +473,6 @@ fn empty_sets_are_fine_and_wrong_input_is_refused() {
         .is_err()
     );
     let (mut wrong, v) = (Panels::zeros(5, 3), Panels::zeros(5, 2));
-    assert!(
-        product_into(&mut wrong, &v, TangentKernel { a: &a, rows: some, columns: some }, &mut product, seq).is_err()
-    );
+    assert!(product_into(&mut wrong, &v, between(&a, some, some), &mut product, seq).is_err());
     assert!(drift(other.features().patterns, some.patterns, &a, some.z, seq).is_err());
 }
