@@ -1,7 +1,5 @@
 //! The one error type of the library: every bad input becomes a value of it, worded as a sentence that says what to change.
 
-use crate::memory::in_words;
-
 /// Everything that can go wrong in this crate.
 ///
 /// The message of each variant is one complete sentence, fit to be shown to the person who supplied the input.
@@ -88,3 +86,16 @@ pub enum Error {
 
 /// The result type of the library.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// A number of bytes for people: three digits and a unit.
+pub fn in_words(bytes: u128) -> String {
+    const UNITS: [&str; 7] = ["bytes", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 999.5 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    let digits = if unit == 0 || size >= 99.95 { 0 } else { 1 };
+    format!("{size:.digits$} {}", UNITS[unit])
+}

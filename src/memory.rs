@@ -2,6 +2,7 @@
 
 use std::fs;
 
+pub use crate::error::in_words;
 use crate::{Error, Result};
 
 /// Bytes that programs can still be given, where the system says so: the smaller of what is free or can be freed at once and
@@ -28,19 +29,6 @@ pub fn check(what: &'static str, bytes: u128) -> Result<()> {
 pub fn total() -> Option<u64> {
     let all = meminfo("MemTotal:")?;
     Some(control_group().map_or(all, |(limit, _)| all.min(limit)))
-}
-
-/// A number of bytes for people: three digits and a unit.
-pub fn in_words(bytes: u128) -> String {
-    const UNITS: [&str; 7] = ["bytes", "KB", "MB", "GB", "TB", "PB", "EB"];
-    let mut size = bytes as f64;
-    let mut unit = 0;
-    while size >= 999.5 && unit + 1 < UNITS.len() {
-        size /= 1000.0;
-        unit += 1;
-    }
-    let digits = if unit == 0 || size >= 99.95 { 0 } else { 1 };
-    format!("{size:.digits$} {}", UNITS[unit])
 }
 
 fn meminfo(key: &str) -> Option<u64> {

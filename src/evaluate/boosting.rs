@@ -340,8 +340,8 @@ mod tests {
         let fitted: Vec<u32> = (0..600).collect();
         let binned = Binned::new(&[column], &fitted, 1);
         let model = Boosted::fit(&binned, &fitted, &labels, &growth(Loss::Squared, 30), 1);
-        for row in 0..600 {
-            assert!((model.score(&binned, row, 30) - labels[row]).abs() < 0.01);
+        for (row, label) in labels.iter().enumerate() {
+            assert!((model.score(&binned, row, 30) - label).abs() < 0.01);
         }
     }
 

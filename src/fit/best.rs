@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use super::record::{Ended, Record, StopRecord};
+use super::record::{Ended, Observe, Progress, Record, StopRecord};
 use super::settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 use super::source::TableSource;
-use super::training::{Span, Steps, Trained, Watches, train};
+use super::training::{Span, Steps, Trained, Watches, overlap, train};
 use super::watch::{HeldWatch, RuleWatch, hold_out, spectrum_of_run};
-use super::{Observe, overlap};
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::kernels::workers;
 use crate::model::layout::{DataSource, Subset};
@@ -97,7 +96,7 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant
         let (all, count) = (settings.stages.max(1) as f64, iterations);
         let trained = train(&mut steps, span, &mut watches, &mut |progress| {
             let share = (stage as f64 + progress.share) / all;
-            observe(&super::Progress { share, iteration: count + progress.iteration, ..*progress })
+            observe(&Progress { share, iteration: count + progress.iteration, ..*progress })
         })?;
         iterations += trained.steps;
         // A step is about two forward passes of its batch.

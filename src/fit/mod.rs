@@ -12,7 +12,6 @@ mod source;
 mod training;
 mod watch;
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 pub use record::{Ended, Progress, Record, StopRecord};
@@ -28,10 +27,8 @@ use crate::table::codec::Codec;
 use crate::table::schema::Schema;
 use crate::table::{Relations, Table};
 use crate::{Error, Result, memory};
+use record::Observe;
 use source::TableSource;
-
-/// Told after every iteration where the fit stands; breaking ends it, with the model as it is.
-type Observe<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 
 /// Most rows drawn to calibrate a model, and what keeps their noise apart from that of generated tables.
 const CALIBRATION_ROWS: usize = 8192;
@@ -115,10 +112,4 @@ fn calibrate(model: &ScoreModel, rows: usize, settings: &FitSettings) -> Result<
     let numbers = model.preconditioner().layout().numerical;
     let columns = (0..numbers).map(|i| (0..rows.rows()).map(|j| f64::from(rows.get(j, i))).collect());
     Calibration::fit(columns.collect())
-}
-
-/// By how much the largest eigenvalue of a network's kernel may exceed the limit kernel's, because the signs of two outputs
-/// agree by chance on more than half of the neurons: the norm of a random matrix of signs' correlations.
-fn overlap(outputs: usize, neurons: usize) -> f64 {
-    1.0 + 2.0 * (outputs as f64 / neurons as f64).sqrt() + outputs as f64 / neurons as f64
 }

@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use faer::Mat;
 
-use super::record::{Record, StopRecord};
+use super::record::{Observe, Record, StopRecord};
 use super::settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 use super::source::TableSource;
-use super::training::{Span, Steps, Watches, train};
+use super::training::{Span, Steps, Watches, overlap, train};
 use super::watch::{HeldWatch, RuleWatch, hold_out};
-use super::{Observe, overlap};
 use crate::Result;
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::diffusion::regression_set::{Localisation, RegressionSettings, regression_set};

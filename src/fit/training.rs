@@ -118,3 +118,9 @@ pub(super) fn train(
     let (iteration, network) = best.unwrap_or_else(|| (made, steps.network()));
     Ok(Trained { network, ended, steps: made, iteration, time, losses })
 }
+
+/// By how much the largest eigenvalue of a network's kernel may exceed the limit kernel's, because the signs of two outputs
+/// agree by chance on more than half of the neurons: the norm of a random matrix of signs' correlations.
+pub(super) fn overlap(outputs: usize, neurons: usize) -> f64 {
+    1.0 + 2.0 * (outputs as f64 / neurons as f64).sqrt() + outputs as f64 / neurons as f64
+}

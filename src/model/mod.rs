@@ -3,6 +3,7 @@
 pub mod layout;
 pub mod mixture;
 mod noise_level;
+mod parts;
 pub mod preconditioner;
 mod row_block;
 pub mod score_model;

@@ -14,8 +14,9 @@ use faer::{Mat, MatRef};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::layout::{DataSource, Layout};
-use super::mixture::{self, Mixture, Posterior, Scratch};
+use super::mixture::{self, Posterior, Scratch};
 use super::noise_level::{GRID, NoiseLevels, TIME_INPUTS};
+pub use super::parts::{Base, PreconditionerParts};
 use super::row_block::{CleanBlock, Inputs, Likelihoods, Residual, RowBlock, Value};
 use crate::diffusion::process::ForwardProcess;
 use crate::kernels::share::for_each_item;
@@ -34,66 +35,10 @@ const COMPONENTS: usize = 128;
 const SCALE_ROWS: usize = 2048;
 /// Smallest residual scale.
 const LEAST_SCALE: f32 = 1e-4;
-/// Soft steps of each number among the inputs, at most, and for how many numbers together.
-const STEPS: usize = 4;
-const ALL_STEPS: usize = 128;
-
-/// Which base denoiser stands under the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Base {
-    /// `b = 0`, `c = 1`, identity links, inputs `(x, t - T0)`: the system as HRX have it.
-    Zero,
-    /// The best linear denoiser, which is the posterior mean of Gaussian data; identity links, every column a number, inputs of
-    /// unit variance. Theory's statements hold for the residual.
-    Gaussian,
-    /// The posterior mean under a [mixture](super::mixture) of Gaussians and products of categories; softmax links on one-hot
-    /// blocks; outputs that vanish with the signal.
-    Mixture,
-}
-
-impl Base {
-    /// The name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Base::Zero => "zero",
-            Base::Gaussian => "gaussian",
-            Base::Mixture => "mixture",
-        }
-    }
-
-    /// The base of that name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        [Base::Zero, Base::Gaussian, Base::Mixture].into_iter().find(|b| b.name() == name)
-    }
-}
-
 /// Base denoiser, residual scales and input transform, fitted to data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preconditioner {
     parts: PreconditionerParts,
-}
-
-/// Everything a [`Preconditioner`] has learned, in plain data: for storing it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PreconditionerParts {
-    /// Which base denoiser.
-    pub base: Base,
-    /// What the columns are; all are numbers except with [`Base::Mixture`].
-    pub layout: Layout,
-    /// First and last time, T0 and T.
-    pub times: [f64; 2],
-    /// Means of all columns: of the numbers, and the frequencies of the one-hot columns (whose codes are centred by them).
-    /// Zero with [`Base::Zero`].
-    pub means: Vec<f32>,
-    /// Variances of all columns.
-    pub variances: Vec<f32>,
-    /// The mixture; none with [`Base::Zero`].
-    pub mixture: Option<Mixture>,
-    /// Residual scales, grid of times x numbers; empty without a mixture.
-    pub scales: Vec<f32>,
-    /// Largest norm of a row of the data: the radius R_0 of HRX.
-    pub radius: f64,
 }
 
 impl Preconditioner {
@@ -261,14 +206,6 @@ impl Preconditioner {
         self.input_groups().len()
     }
 
-    /// Soft steps of each number among the inputs.
-    pub(super) fn steps(&self) -> usize {
-        match self.parts.base {
-            Base::Mixture => (ALL_STEPS / self.parts.layout.numerical.max(1)).min(STEPS),
-            _ => 0,
-        }
-    }
-
     /// For each input of a network the column of the table that it speaks of, or [`ALWAYS`] for what depends on time alone. All
     /// codes of a block are one column.
     pub(crate) fn input_groups(&self) -> Vec<usize> {
@@ -281,7 +218,7 @@ impl Preconditioner {
             Base::Gaussian => numbers().chain([ALWAYS; TIME_INPUTS]).collect(),
             Base::Mixture => {
                 let numbers_thrice = numbers().chain(numbers()).chain(numbers());
-                let steps = numbers().flat_map(|i| std::iter::repeat_n(i, self.steps()));
+                let steps = numbers().flat_map(|i| std::iter::repeat_n(i, self.parts.steps()));
                 numbers_thrice.chain(steps).chain(codes()).chain([ALWAYS; TIME_INPUTS]).collect()
             }
         }
@@ -356,7 +293,7 @@ impl Preconditioner {
         rows.outputs.fill(ZERO);
         let (Some(mixture), Some(scratch)) = (&self.parts.mixture, scratch) else { return };
         let level = Level::current();
-        level.run(Likelihoods { preconditioner: self, rows });
+        level.run(Likelihoods { parts: &self.parts, rows });
         let p = self.parts.layout.numerical;
         let RowBlock { levels, x, base, likelihood, .. } = rows;
         let (alpha, h, numbers) = (&levels.alpha, &levels.h, &x[..p]);
@@ -365,12 +302,12 @@ impl Preconditioner {
 
     /// The inputs (D) of the next network above those whose outputs `rows.outputs` sums up.
     pub(crate) fn inputs_into(&self, rows: &mut RowBlock, inputs: &mut [Lane]) {
-        Level::current().run(Inputs { preconditioner: self, rows, inputs });
+        Level::current().run(Inputs { parts: &self.parts, rows, inputs });
     }
 
     /// The denoiser's value `f` (d) with the networks' outputs so far: numbers, and probabilities less frequencies.
     pub(crate) fn value_into(&self, rows: &mut RowBlock, out: &mut [Lane]) {
-        Level::current().run(Value { preconditioner: self, rows });
+        Level::current().run(Value { parts: &self.parts, rows });
         let p = self.parts.layout.numerical;
         out.copy_from_slice(&rows.value);
         for (out, &mean) in out[p..].iter_mut().zip(&self.parts.means[p..]) {
@@ -416,7 +353,7 @@ impl Preconditioner {
         weights: [f32; 2],
         outputs: &mut [Lane],
     ) -> [f64; 2] {
-        Level::current().run(Residual { preconditioner: self, rows, clean, count, weights, outputs })
+        Level::current().run(Residual { parts: &self.parts, rows, clean, count, weights, outputs })
     }
 }
 

@@ -1,7 +1,7 @@
 //! 64 rows side by side on their way through the denoiser, and the arithmetic on them.
 
 use super::noise_level::{NoiseLevels, TIME_INPUTS};
-use super::preconditioner::{Base, Preconditioner};
+use super::parts::{Base, PreconditionerParts};
 use crate::kernels::elementary::exp;
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes};
@@ -41,7 +41,7 @@ pub(crate) struct CleanBlock {
 
 /// Log-likelihoods of the codes, and residual scales of the numbers.
 pub(super) struct Likelihoods<'a> {
-    pub preconditioner: &'a Preconditioner,
+    pub parts: &'a PreconditionerParts,
     pub rows: &'a mut RowBlock,
 }
 
@@ -50,7 +50,7 @@ impl Kernel for Likelihoods<'_> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, _: S) {
-        let parts = self.preconditioner.to_parts();
+        let parts = self.parts;
         let RowBlock { levels, x, likelihood, scale, .. } = self.rows;
         let p = parts.layout.numerical;
         // Codes are e_k - f, so log p(x | k) = (alpha x_k + alpha^2 f_k) / h + what does not depend on k.
@@ -73,7 +73,7 @@ impl Kernel for Likelihoods<'_> {
 
 /// Value of the denoiser with the networks so far.
 pub(super) struct Value<'a> {
-    pub preconditioner: &'a Preconditioner,
+    pub parts: &'a PreconditionerParts,
     pub rows: &'a mut RowBlock,
 }
 
@@ -82,7 +82,7 @@ impl Kernel for Value<'_> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, _: S) {
-        let parts = self.preconditioner.to_parts();
+        let parts = self.parts;
         let RowBlock { levels, base, scale, outputs, value, .. } = self.rows;
         let p = parts.layout.numerical;
         // The gain: at high noise there is little left to learn and much noise to learn it from.
@@ -107,7 +107,7 @@ impl Kernel for Value<'_> {
 
 /// A network's inputs.
 pub(super) struct Inputs<'a> {
-    pub preconditioner: &'a Preconditioner,
+    pub parts: &'a PreconditionerParts,
     pub rows: &'a mut RowBlock,
     pub inputs: &'a mut [Lane],
 }
@@ -117,15 +117,14 @@ impl Kernel for Inputs<'_> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
-        let Self { preconditioner, rows, inputs } = self;
-        let parts = preconditioner.to_parts();
+        let Self { parts, rows, inputs } = self;
         let p = parts.layout.numerical;
         if parts.base == Base::Zero {
             inputs[..p].copy_from_slice(&rows.x);
             inputs[p] = rows.levels.elapsed;
             return;
         }
-        Value { preconditioner, rows }.run(s);
+        Value { parts, rows }.run(s);
         let RowBlock { levels, x, scale, value, .. } = rows;
         let NoiseLevels { alpha, h, deviation, waves, .. } = &*levels;
         let (normalised, rest) = inputs.split_at_mut(p);
@@ -156,7 +155,7 @@ impl Kernel for Inputs<'_> {
                 noise[j].0[l] = (x[j].0[l] - a * v) / (deviation.0[l] * seen.sqrt());
             }
         }
-        let each = preconditioner.steps();
+        let each = parts.steps();
         let (steps, codes) = rest.split_at_mut(each * p);
         for (i, step) in steps.iter_mut().enumerate() {
             // Knots at even distances from -1.75 to 1.75 deviations.
@@ -178,7 +177,7 @@ impl Kernel for Inputs<'_> {
 
 /// Losses and their derivative.
 pub(super) struct Residual<'a> {
-    pub preconditioner: &'a Preconditioner,
+    pub parts: &'a PreconditionerParts,
     pub rows: &'a mut RowBlock,
     pub clean: &'a CleanBlock,
     pub count: usize,
@@ -191,8 +190,7 @@ impl Kernel for Residual<'_> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, _: S) -> [f64; 2] {
-        let Self { preconditioner, rows, clean, count, weights, outputs } = self;
-        let parts = preconditioner.to_parts();
+        let Self { parts, rows, clean, count, weights, outputs } = self;
         let RowBlock { levels, base, scale, outputs: before, .. } = rows;
         let p = parts.layout.numerical;
         let gain = if parts.base == Base::Mixture { levels.alpha } else { Lane64([1.0; PANEL]) };

@@ -11,19 +11,16 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
 use rand::RngExt;
 
+use super::components::{FLOOR, Mixture};
 use super::posterior::{Posterior, Scratch};
-use super::{Mixture, PANEL};
-use crate::kernels::Lane64;
 use crate::kernels::share::for_each_item;
+use crate::kernels::{Lane64, PANEL};
 use crate::model::layout::DataSource;
 use crate::random::{CHUNK, Purpose, chunk_streams, stream};
 use crate::simd::Level;
 use crate::simd::foreign;
 use crate::{Error, Result};
 
-/// Smallest variance along an axis, in units of normal scores: below the noise of the first diffusion time (3.4e-4), so that
-/// columns that determine each other stay so as far as sampling can show.
-pub(super) const FLOOR: f32 = 1e-4;
 /// Rows that take part, at most.
 const ROWS: usize = 40_000;
 /// Numbers that all components' axes or codes may take together, at most (16 MB).

@@ -3,7 +3,7 @@
 //! Two passes over the components: the first finds the responsibilities `gamma`, the second adds up what the components that
 //! matter contribute. Components whose responsibility is below [`NEGLIGIBLE`] in all 64 rows are left out of the second pass.
 
-use super::Mixture;
+use super::components::Mixture;
 use crate::kernels::elementary::{exp, ln, mul_add};
 use crate::kernels::{Lane64, PANEL};
 use crate::simd::{Kernel, Lanes};

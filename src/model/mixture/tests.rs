@@ -7,8 +7,8 @@ use rand::RngExt;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::*;
-use crate::kernels::Lane64;
-use crate::model::layout::DataSource;
+use crate::kernels::{Lane64, PANEL};
+use crate::model::layout::{DataSource, Layout};
 use crate::random::{Purpose, normal, stream};
 use crate::simd::Level;
 

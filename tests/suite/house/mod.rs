@@ -30,6 +30,8 @@ const LAYERS: &[&[&str]] = &[
     &["fit"],
     &["store.rs"],
     &["theory"],
+    // What only the crate's own benchmarks, fuzzers and programs use.
+    &["internals", "internals.rs"],
     // The programs.
     &["cli"],
     &["main.rs", "bin"],
