@@ -172,7 +172,7 @@ pub fn table(e: &Evaluation) -> String {
     if !pairs.is_empty() {
         text += &format!("                {}\n", pairs.join(", "));
     }
-    if e.c2st_trees_auc > 0.55 {
+    if e.c2st_trees_auc >= 0.6 {
         text += &format!("trees looked at: {}\n", tree_columns(e, 5));
     }
     text
@@ -242,7 +242,7 @@ pub fn summary(e: &Evaluation) -> String {
         100.0 * e.c2st_trees_auc
     );
     let columns = tree_columns(e, 3);
-    text += &if e.c2st_trees_auc > 0.55 && !columns.is_empty() {
+    text += &if e.c2st_trees_auc >= 0.6 && !columns.is_empty() {
         format!("; what gives generated rows away is above all {columns} of what the trees used. ")
     } else {
         ". ".into()

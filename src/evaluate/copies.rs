@@ -81,7 +81,10 @@ fn wilson(count: usize, of: usize) -> [f64; 2] {
     let middle = share + z * z / (2.0 * n);
     let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z * z / n;
-    [((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0)]
+    // The ends are exact where rounding would miss them by a hair.
+    let low = if count == 0 { 0.0 } else { ((middle - half) / scale).max(0.0) };
+    let high = if count == of { 1.0 } else { ((middle + half) / scale).min(1.0) };
+    [low, high]
 }
 
 #[cfg(test)]

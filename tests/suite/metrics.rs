@@ -295,10 +295,21 @@ fn membership_and_usefulness_know_their_extremes() {
     assert!(own.membership.low > 0.9 && own.membership.auc > 0.95, "{:?}", own.membership);
     let utility = own.utility.unwrap();
     assert_eq!(utility.trained_on_synthetic, utility.trained_on_train);
-    let [first, second] = [rows_of(&train(), 0..200), rows_of(&train(), 200..400)];
-    let apart = compare(&first, &test(), &second);
+    // Three samples of one distribution: nothing is memorised.
+    let mut state = 1u64;
+    let mut sample = |rows: usize| {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 54).to_string()
+        };
+        let columns = (0..2).map(|_| (0..rows).map(|_| next()).collect()).collect();
+        Table::new(vec!["a".into(), "b".into()], columns).unwrap()
+    };
+    let (first, other, second) = (sample(400), sample(300), sample(400));
+    let numbers = Schema::infer(&first, &SchemaOptions::default()).unwrap();
+    let apart = evaluate(&first, &other, &second, &numbers, &EvaluationOptions::default()).unwrap();
     assert!(apart.membership.low < 0.5 && apart.membership.high > 0.5, "{:?}", apart.membership);
-    assert_eq!((apart.membership.n_train, apart.membership.n_test), (200, 120));
+    assert_eq!((apart.membership.n_train, apart.membership.n_test), (400, 300));
     // A number as the target, and a target that cannot be predicted.
     let options = EvaluationOptions { target: Some("ratio".into()), ..EvaluationOptions::default() };
     let found = evaluate(&train(), &test(), &train(), &schema(), &options).unwrap();
