@@ -92,7 +92,7 @@ fn the_exact_spectrum_keeps_the_trace() {
 /// A gigabyte for 100,000 samples, of which the matrix would take 40: memory grows with the samples and not with their square.
 #[test]
 fn quadrature_takes_ten_kilobytes_for_a_sample() {
-    let n = 8192;
+    let n = 9000;
     let single = {
         let z = samples(&scattered(), n);
         Mat::from_fn(z.nrows(), z.ncols(), |i, k| z[(i, k)] as f32)
