@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::kernels::{Lane64, PANEL, Panels, workers};
 use crate::simd::Real;
 
-/// Rows that share one stream; a multiple of [`PANEL`].
+/// Rows that share one stream; a multiple of `PANEL`.
 pub const CHUNK: usize = 1024;
 
 /// What random numbers are for; every purpose has its own stream of the same seed. A purpose keeps its number for ever, so that

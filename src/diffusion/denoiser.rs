@@ -13,6 +13,6 @@ pub trait Denoiser<T: Real> {
     /// must stay zero, and a row of `out` may depend on the same row of `x` only.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit, and whatever else keeps the estimate from being computed.
+    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not fit, and whatever else keeps the estimate from being computed.
     fn denoise_into(&mut self, out: &mut Panels<T>, x: &Panels<T>, t: f64) -> Result<()>;
 }

@@ -1,6 +1,6 @@
 //! The driver: a table goes in, a fitted model comes out; a fitted model goes in, a generated table comes out.
 //!
-//! It composes tables ([`crate::table`]) and score models ([`crate::model`]). [`fit`] is one loop ([`training`]) over something that
+//! It composes tables ([`crate::table`]) and score models ([`crate::model`]). [`fit`] is one loop (`training`) over something that
 //! steps, watched by something that stops; presets differ in what steps.
 
 mod best;

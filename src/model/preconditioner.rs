@@ -8,7 +8,7 @@
 //!
 //! Several networks may stand above one base, each reading what those before it made of the row. Their outputs add.
 //!
-//! Everything here works on blocks of 64 rows side by side ([`RowBlock`]), each row at its own time.
+//! Everything here works on blocks of 64 rows side by side (`RowBlock`), each row at its own time.
 
 use faer::{Mat, MatRef};
 use rand_xoshiro::Xoshiro256PlusPlus;

@@ -1,7 +1,7 @@
 //! SIMD levels and the lane operations the kernels are written in.
 //!
-//! Lowest layer of the crate: it knows vectors and bits, no matrices and no formulas. A kernel is a type implementing [`Kernel`],
-//! written once against [`Lanes`] (what a level can do) and [`Scalar`] (f32 or f64), and run at a level with [`Level::run`].
+//! Lowest layer of the crate: it knows vectors and bits, no matrices and no formulas. A kernel is a type implementing `Kernel`,
+//! written once against `Lanes` (what a level can do) and `Scalar` (f32 or f64), and run at a level with `Level::run`.
 
 mod bits;
 mod foreign;

@@ -10,7 +10,7 @@
 //! P[code c of block b | X_t = x] = l_bc sum_k gamma_k p_kbc / (sum_c' p_kbc' l_bc')
 //! ```
 //!
-//! (Bayes's rule for each component, and the law of total expectation over them.) [`fit`](em::fit) finds the components by
+//! (Bayes's rule for each component, and the law of total expectation over them.) `fit` finds the components by
 //! expectation maximisation on clean rows; with one component it is the best linear denoiser of the numbers.
 
 mod components;
