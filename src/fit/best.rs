@@ -105,8 +105,7 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant
         let record = StopRecord {
             rule: stop,
             iteration: trained.iteration,
-            // Under a schedule of step sizes the time until an earlier iteration is not kept.
-            effective_time: trained.time.filter(|_| trained.iteration == trained.steps),
+            effective_time: trained.time,
             noise: watches.rule.as_ref().map(|rule| rule.noise).filter(|noise| noise.is_finite()),
             critical_radius: watches.rule.as_ref().map(RuleWatch::critical_radius).filter(|radius| radius.is_finite()),
             held_out: held.map_or(0, DataSource::rows),

@@ -62,7 +62,7 @@ pub(super) struct Trained {
     pub steps: usize,
     /// The step whose weights the network has.
     pub iteration: usize,
-    /// Effective time until the last step, if the optimizer has one.
+    /// Effective time until that step, if the optimizer has one; of an earlier step than the last it is not kept.
     pub time: Option<f64>,
     pub losses: [f64; 2],
 }
@@ -116,6 +116,7 @@ pub(super) fn train(
     }
     let best = watches.held.take().and_then(HeldWatch::best);
     let (iteration, network) = best.unwrap_or_else(|| (made, steps.network()));
+    let time = time.filter(|_| iteration == made);
     Ok(Trained { network, ended, steps: made, iteration, time, losses })
 }
 
