@@ -12,4 +12,8 @@ mod kernel_regression;
 mod metrics;
 mod mixture;
 mod quadrature;
+#[cfg(feature = "cli")]
+mod table_cases;
+#[cfg(target_arch = "x86_64")]
+mod vector_state;
 mod watch;

@@ -348,6 +348,9 @@ impl Moments {
     /// Axes (p x p, rows) and variances of the covariance shrunk towards `target`, which counts like `prior` rows.
     fn axes(&self, target: &Mat<f64>, prior: f64) -> (Vec<f32>, Vec<f32>) {
         let p = self.mean.len();
+        if p == 0 {
+            return (Vec::new(), Vec::new());
+        }
         let covariance = |i: usize, j: usize| match prior.is_finite() {
             true => (self.scatter[(i, j)] + prior * target[(i, j)]) / (self.weight + prior),
             false => target[(i, j)],

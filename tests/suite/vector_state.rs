@@ -1,8 +1,6 @@
 //! The upper halves of the vector registers are not in use after public functions return: on Intel processors every SSE instruction
 //! of the caller, and of the C library that it calls, would be slow for it.
 
-#![cfg(target_arch = "x86_64")]
-
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 

@@ -1,7 +1,5 @@
 //! Small tables that tools of this kind get wrong, from the file to the generated file.
 
-#![cfg(feature = "cli")]
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
