@@ -102,6 +102,12 @@ pub(super) fn look(name: &str, cells: &[String], options: &SchemaOptions) -> Res
     if numbers {
         return column.numerical().map(Look::plain);
     }
+    // Digits alone, and more than 64 bits hold: a number that cannot be kept, or a code that only its owner knows to be one.
+    let filled = || (0..cells.len()).filter(|row| !column.missing[*row]);
+    let digits = |row: usize| matches!(column.read[row], Cell::Number(_) | Cell::Integer(_) | Cell::TooLong);
+    if let (true, Some(row)) = (filled().all(digits), filled().find(|row| column.read[*row] == Cell::TooLong)) {
+        return Err(too_long(name, row, &cells[row]));
+    }
     column.found()
 }
 
