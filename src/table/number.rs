@@ -155,7 +155,9 @@ impl NumberFormat {
     /// of decimals that the column shows.
     pub fn write(&self, value: f64) -> String {
         let size = value.abs();
-        let (tiny, huge) = (size < 1e-9 && self.maximum_decimals > 10, size >= 1e21);
+        // Plain digits beyond 64 bits would be refused when read back.
+        let huge = !(-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&value);
+        let tiny = size < 1e-9 && self.maximum_decimals > 10;
         if size != 0.0 && (tiny || huge) && self.minimum_decimals <= 1 {
             return format!("{value:e}");
         }
