@@ -234,7 +234,8 @@ mod tests {
     fn numbers_are_written_as_they_came() {
         let whole = NumberFormat::of(["20000", "5.00E+05"]);
         assert_eq!(whole.write(500_000.0), "500000");
-        assert_eq!(whole.write(3e20), "300000000000000000000");
+        assert_eq!(whole.write(3e18), "3000000000000000000");
+        assert_eq!(whole.write(3e20), "3e20");
         let float = NumberFormat::of(["20000.0", "3.0"]);
         assert_eq!(float.write(500_000.0), "500000.0");
         let cents = NumberFormat::of(["0.50", "12.25", "3.00"]);
