@@ -3,6 +3,9 @@
 #![warn(unsafe_op_in_unsafe_fn)]
 
 mod checks;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod diffusion;
 pub mod error;
 pub mod evaluate;

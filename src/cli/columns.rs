@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files::csv::{self, Header, ReadOptions};
+use crate::files::schema;
+use crate::table::{SchemaOptions, Table};
 use clap::Args;
-use ntk_score::files::csv::{self, Header, ReadOptions};
-use ntk_score::files::schema;
-use ntk_score::table::{SchemaOptions, Table};
 
 use super::{Failure, Outcome, note};
 
@@ -106,16 +106,7 @@ fn names(given: &str, table: &Table) -> Vec<String> {
     given.split(',').map(part).collect()
 }
 
-/// A message of the library with the names of settings as options of the command line.
-pub fn with_flags(message: &str) -> String {
-    let settings =
-        ["categorical", "numerical", "drop", "identifier", "dates", "missing_marks", "missing", "no_header", "header"];
-    settings.iter().fold(message.to_owned(), |message, setting| {
-        message.replace(&format!("`{setting}`"), &format!("--{}", setting.replace('_', "-")))
-    })
-}
-
-/// The lines of [`Findings::described`](ntk_score::table::Findings::described) one under the other.
+/// The lines of [`Findings::described`](crate::table::Findings::described) one under the other.
 pub fn listed(lines: &[[String; 6]]) -> String {
     const WIDEST: usize = 44;
     let cut = |cell: &str| match cell.char_indices().nth(WIDEST) {
@@ -185,6 +176,7 @@ mod tests {
 
     #[test]
     fn settings_become_options() {
+        use super::super::with_flags;
         assert_eq!(with_flags("say `no_header` or `missing_marks`"), "say --no-header or --missing-marks");
         assert_eq!(parse_delimiter("\\t").unwrap(), b'\t');
         assert!(parse_delimiter("ab").is_err() && parse_delimiter("x").is_err() && parse_delimiter(";").is_ok());

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::theory::demo::{self, DemoReport, Field};
 use clap::Args;
-use ntk_score::theory::demo::{self, DemoReport, Field};
 use plotters::prelude::*;
 
 use super::fit::parse_threads;

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::evaluate::{self, Evaluation, EvaluationOptions};
+use crate::files::csv;
+use crate::files::output::PendingFile;
 use clap::Args;
-use ntk_score::evaluate::{self, Evaluation, EvaluationOptions};
-use ntk_score::files::csv;
-use ntk_score::files::output::PendingFile;
 
-use super::columns::{ColumnArgs, with_flags};
+use super::columns::ColumnArgs;
 use super::fit::parse_threads;
+use super::with_flags;
 use super::{Failure, Outcome, evaluate_plots, evaluate_report, evaluate_words, finish, pending, print, use_threads};
 
 /// Compare a synthetic table with the real ones.

@@ -2,7 +2,7 @@
 //!
 //! In both, filled shapes are the training table and outlines the synthetic one.
 
-use ntk_score::evaluate::{Associations, ColumnScore, Evaluation, Marginal};
+use crate::evaluate::{Associations, ColumnScore, Evaluation, Marginal};
 use plotters::prelude::*;
 use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

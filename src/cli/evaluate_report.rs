@@ -1,6 +1,6 @@
 //! The page that `evaluate --report` leaves: one HTML file with everything inside, readable on a screen and on paper.
 
-use ntk_score::evaluate::Evaluation;
+use crate::evaluate::Evaluation;
 
 use super::evaluate_words::{Line, groups, left_out, percent, summary, worst_pairs};
 use super::{Outcome, evaluate_plots};

@@ -1,6 +1,6 @@
 //! The figures of `ntk-score evaluate` in words: the lines of its table, and a paragraph for a reader who knows no metrics.
 
-use ntk_score::evaluate::{Evaluation, LeftOut};
+use crate::evaluate::{Evaluation, LeftOut};
 
 /// One figure.
 pub struct Line {
@@ -41,7 +41,7 @@ pub fn groups(e: &Evaluation) -> Vec<Group> {
 }
 
 fn likeness(e: &Evaluation) -> Group {
-    let half = |f: fn(&ntk_score::evaluate::Floor) -> f64, write: fn(f64) -> String| {
+    let half = |f: fn(&crate::evaluate::Floor) -> f64, write: fn(f64) -> String| {
         e.floor.as_ref().map_or_else(|| "-".into(), |floor| write(f(floor)))
     };
     let mut lines = vec![
@@ -187,7 +187,7 @@ pub fn worst_columns(e: &Evaluation, most: usize) -> Vec<(&str, f64)> {
 }
 
 /// The pairs with the largest Trend errors.
-pub fn worst_pairs(e: &Evaluation, most: usize) -> Vec<&ntk_score::evaluate::PairScore> {
+pub fn worst_pairs(e: &Evaluation, most: usize) -> Vec<&crate::evaluate::PairScore> {
     let mut pairs: Vec<_> = e.pairs.iter().collect();
     pairs.sort_by(|a, b| a.trend.total_cmp(&b.trend));
     pairs.truncate(most);
@@ -218,7 +218,7 @@ pub fn summary(e: &Evaluation) -> String {
         e.n_train,
         e.n_test
     );
-    let beside = |f: fn(&ntk_score::evaluate::Floor) -> f64| {
+    let beside = |f: fn(&crate::evaluate::Floor) -> f64| {
         e.floor
             .as_ref()
             .map_or_else(String::new, |floor| format!(" (two halves of the real rows: {})", percent(f(floor))))

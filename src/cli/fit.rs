@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::fit::{self, Ended, FitSettings, FittedTable, Length, OptimizerKind, StopRecord, Stopping};
+use crate::store;
+use crate::table::{Codec, Findings, Missing, SchemaOptions, Table};
 use clap::{Args, ValueEnum};
 use faer::Par;
-use ntk_score::fit::{self, Ended, FitSettings, FittedTable, Length, OptimizerKind, StopRecord, Stopping};
-use ntk_score::store;
-use ntk_score::table::{Codec, Findings, Missing, SchemaOptions, Table};
 
 use super::columns::{ColumnArgs, CsvArgs, listed, refuse_same};
 use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_threads};
@@ -191,7 +191,7 @@ pub fn run(args: FitArgs) -> Outcome {
 /// Writes what the columns were taken for where the user wants it and nothing is yet.
 fn write_schema(args: &FitArgs, findings: &Findings) -> Outcome {
     if let Some(path) = args.columns.schema.as_ref().filter(|path| !path.exists()) {
-        let text = ntk_score::files::schema::to_text(&findings.declared())?;
+        let text = crate::files::schema::to_text(&findings.declared())?;
         finish(pending(path)?, path, text.as_bytes())?;
         note!("wrote {}", path.display());
     }

@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use crate::internals::cache_bytes;
+use crate::memory;
+use crate::simd::Level;
 use clap::Args;
-use ntk_score::internals::cache_bytes;
-use ntk_score::memory;
-use ntk_score::simd::Level;
 use serde_json::{Value, json};
 
 use super::{Outcome, print};

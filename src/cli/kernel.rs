@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::files::matrix::{self, MatrixReader};
+use crate::files::output::PendingFile;
+use crate::kernels::gram::{cross_gram_into, gram};
+use crate::memory;
+use crate::simd::Real;
 use clap::{Args, ValueEnum};
 use faer::{Mat, MatRef, Par};
-use ntk_score::files::matrix::{self, MatrixReader};
-use ntk_score::files::output::PendingFile;
-use ntk_score::kernels::gram::{cross_gram_into, gram};
-use ntk_score::memory;
-use ntk_score::simd::Real;
 
 use super::fit::parse_threads;
 use super::{Failure, Outcome, note, pending, use_threads};

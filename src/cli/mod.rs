@@ -1,18 +1,19 @@
 //! The command line: words, progress bars and files; no mathematics.
 
 pub mod arguments;
-pub mod columns;
-pub mod demo;
-pub mod evaluate;
+mod columns;
+pub mod commands;
+mod demo;
+mod evaluate;
 mod evaluate_plots;
 mod evaluate_report;
 mod evaluate_words;
-pub mod fit;
-pub mod info;
-pub mod kernel;
-pub mod plots;
-pub mod sample;
-pub mod verify;
+mod fit;
+mod info;
+mod kernel;
+mod plots;
+mod sample;
+mod verify;
 mod verify_page;
 mod verify_plots;
 
@@ -21,8 +22,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::files::output::PendingFile;
 use indicatif::{ProgressBar, ProgressStyle};
-use ntk_score::files::output::PendingFile;
 
 /// What a command says when it cannot do its work: one sentence.
 #[derive(Debug)]
@@ -54,10 +55,19 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<ntk_score::Error> for Failure {
-    fn from(error: ntk_score::Error) -> Self {
-        Self(columns::with_flags(&error.to_string()))
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
+        Self(with_flags(&error.to_string()))
     }
+}
+
+/// A message of the library with the names of settings as options of the command line.
+pub fn with_flags(message: &str) -> String {
+    let settings =
+        ["categorical", "numerical", "drop", "identifier", "dates", "missing_marks", "missing", "no_header", "header"];
+    settings.iter().fold(message.to_owned(), |message, setting| {
+        message.replace(&format!("`{setting}`"), &format!("--{}", setting.replace('_', "-")))
+    })
 }
 
 /// Starts the output file, so that an unwritable place is known before the work.

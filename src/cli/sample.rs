@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::diffusion::sampler::Method;
+use crate::files::csv;
+use crate::fit::{self, SampleSettings};
 use clap::{Args, ValueEnum};
 use faer::Par;
-use ntk_score::diffusion::sampler::Method;
-use ntk_score::files::csv;
-use ntk_score::fit::{self, SampleSettings};
 
 use super::columns::refuse_same;
 use super::fit::{parse_threads, read_model};

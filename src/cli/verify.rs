@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::files::csv;
+use crate::memory;
+use crate::regression::spectrum::Effort;
+use crate::theory::{self, Claim, RULES, Report, Settings, Verdict};
 use clap::Args;
-use ntk_score::files::csv;
-use ntk_score::memory;
-use ntk_score::regression::spectrum::Effort;
-use ntk_score::theory::{self, Claim, RULES, Report, Settings, Verdict};
 
 use super::columns::ColumnArgs;
 use super::fit::parse_threads;

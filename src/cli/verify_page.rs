@@ -1,6 +1,6 @@
 //! The page that `verify` leaves: one HTML file with its plots inside, readable on a screen and on paper.
 
-use ntk_score::theory::{
+use crate::theory::{
     Case, Claim, Inputs, LEFT, RULES, Regime, Report, RuleRow, Stopped, Tails, Verdict, WidthPoint, median,
 };
 use plotters::prelude::*;
@@ -119,7 +119,7 @@ fn training(report: &Report) -> Outcome<Part> {
         let own: Vec<_> = report.training.iter().filter(|run| run.d == d).collect();
         let widest = own.iter().map(|run| run.neurons).max().unwrap_or(0);
         let mut series = Vec::new();
-        let of = |run: &ntk_score::theory::Convergence, column: usize| {
+        let of = |run: &crate::theory::Convergence, column: usize| {
             run.curve.iter().map(|point| (point[0], point[column])).collect::<Vec<_>>()
         };
         for (at, run) in own.iter().filter(|run| run.neurons == widest).enumerate() {
@@ -380,9 +380,8 @@ pub fn regime_in_words(regime: &Regime) -> String {
 }
 
 fn regime_section(regime: &Regime) -> Outcome<String> {
-    let of = |f: fn(&ntk_score::theory::RegimePoint) -> f64| {
-        regime.points.iter().map(|p| (p.neurons, f(p))).collect::<Vec<_>>()
-    };
+    let of =
+        |f: fn(&crate::theory::RegimePoint) -> f64| regime.points.iter().map(|p| (p.neurons, f(p))).collect::<Vec<_>>();
     let mut left = against_width(&of(|p| p.flipped), "share flipped", NETWORK, Some(-0.5));
     left.extend(against_width(&of(|p| p.change), "kernel's change", PURPLE, None));
     left.extend(against_width(&of(|p| p.gap), "kernel's distance from its limit", KERNEL, None));

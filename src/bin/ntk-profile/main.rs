@@ -4,8 +4,6 @@
 //! the kernel with the same level and threads, the answer is checked against the plain reference, and processor time stands
 //! beside elapsed time, which other work on the machine lengthens.
 
-#[path = "../../cli/arguments.rs"]
-mod arguments;
 mod descent;
 mod gram;
 mod measure;
@@ -215,7 +213,7 @@ where another computation was timed in turn with the kernel, beside (its name), 
 (cpu_ms / beside_cpu_ms).";
 
 fn main() -> ExitCode {
-    let outcome = arguments::parse::<Settings>().and_then(|settings| {
+    let outcome = ntk_score::cli::arguments::parse::<Settings>().and_then(|settings| {
         let done = match settings.precision {
             Precision::F32 => run::<f32>(&settings),
             Precision::F64 => run::<f64>(&settings),

@@ -49,7 +49,6 @@ const KNOWN: &[Arrow] = &[
     ("bin/ntk-profile/work.rs", "bin/ntk-profile/gram.rs"),
     ("bin/ntk-profile/work.rs", "bin/ntk-profile/patterns.rs"),
     ("bin/ntk-profile/work.rs", "bin/ntk-profile/tangent.rs"),
-    ("cli/columns.rs", "cli/mod.rs"),
     // Each kernel is generic over the type, and the type names the compiled instance of each kernel: that is how a dependent crate
     // compiles none of them.
     ("kernels/real.rs", "kernels/descent/mod.rs"),
