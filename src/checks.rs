@@ -2,7 +2,7 @@
 
 use faer::MatRef;
 
-use crate::simd::Real;
+use crate::kernels::Real;
 use crate::{Error, Result};
 
 /// [`Error::NotFinite`] naming the first NaN or infinity of a matrix.

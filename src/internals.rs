@@ -34,3 +34,7 @@ pub fn cache_bytes() -> [Option<u64>; 3] {
 pub fn counting_passes(outputs: usize) -> usize {
     crate::kernels::tangent::counting_passes(outputs)
 }
+
+pub use crate::memory::check as check_memory;
+pub use crate::table::codec::CodecParts;
+pub use crate::table::normal::normal_quantile;

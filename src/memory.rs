@@ -2,6 +2,7 @@
 
 use std::fs;
 
+#[cfg(feature = "cli")]
 pub use crate::error::in_words;
 use crate::{Error, Result};
 
@@ -25,6 +26,7 @@ pub fn check(what: &'static str, bytes: u128) -> Result<()> {
     if bytes > free { Err(Error::Memory { what, bytes }) } else { Ok(()) }
 }
 
+#[cfg(feature = "cli")]
 /// Bytes of memory there are, where the system says so, again bounded by the control group.
 pub fn total() -> Option<u64> {
     let all = meminfo("MemTotal:")?;

@@ -10,8 +10,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
+use crate::kernels::Real;
 use crate::kernels::{Lane64, PANEL, Panels, workers};
-use crate::simd::Real;
 
 /// Rows that share one stream; a multiple of `PANEL`.
 pub const CHUNK: usize = 1024;

@@ -9,11 +9,12 @@ use faer::Mat;
 use libfuzzer_sys::fuzz_target;
 use ntk_score::internals::reference::descent as reference;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::descent::{
     BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
 };
 use ntk_score::kernels::patterns::ActivationPatterns;
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::Level;
 use ntk_score_fuzz::{Palette, Storage, Stored, assert_close, level, size};
 
 struct Case {

@@ -7,11 +7,12 @@ use faer::{Mat, MatRef, Par};
 use libfuzzer_sys::fuzz_target;
 use ntk_score::Error;
 use ntk_score::internals::reference::gram as reference;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::gram::{
     KernelProduct, ProductWorkspace, cross_gram_with, diagonal_into, gram_lower_with, gram_rows_with, gram_with,
     row_norms_into,
 };
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::Level;
 use ntk_score_fuzz::{Palette, Storage, Stored, assert_close, level, size};
 
 struct Case {

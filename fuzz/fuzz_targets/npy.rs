@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use ntk_score::files::matrix::{MatrixReader, write_to};
-use ntk_score::simd::Real;
+use ntk_score::kernels::Real;
 
 fn check<T: Real>(data: &[u8]) {
     let matrix = match MatrixReader::new("fuzz.npy", data).and_then(MatrixReader::read::<T>) {

@@ -7,8 +7,9 @@ use faer::{Mat, Par};
 use libfuzzer_sys::fuzz_target;
 use ntk_score::internals::reference::descent as reference;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
-use ntk_score::simd::{Popcount, Real};
+use ntk_score::simd::Popcount;
 use ntk_score_fuzz::{Palette, level, size};
 
 fn packed<T: Real>(u: &mut Unstructured<'_>) -> Result<ActivationPatterns> {

@@ -7,11 +7,12 @@ use faer::{Mat, Par};
 use libfuzzer_sys::fuzz_target;
 use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{
     Features, ProductWorkspace, TangentKernel, Workspace, block_with, blocks_with, drift_with, full_with, product_with,
 };
-use ntk_score::simd::{Level, Popcount, Real};
+use ntk_score::simd::{Level, Popcount};
 use ntk_score_fuzz::{Palette, assert_close, level, size};
 
 /// Outputs times samples up to which the whole kernel is computed: its reference is slow.

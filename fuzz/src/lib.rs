@@ -73,7 +73,7 @@ pub struct Stored<T> {
     columns: usize,
 }
 
-impl<T: ntk_score::simd::Real> Stored<T> {
+impl<T: ntk_score::kernels::Real> Stored<T> {
     /// The copy; what lies between its entries is NaN, so that a kernel that strays is seen.
     pub fn new(matrix: MatRef<'_, f64>, storage: Storage) -> Self {
         let (rows, columns) = (matrix.nrows(), matrix.ncols());

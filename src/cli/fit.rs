@@ -165,6 +165,9 @@ pub fn run(args: FitArgs) -> Outcome {
     });
     bar.finish_and_clear();
     let fitted = fitted?;
+    for relation in fitted.relations.in_words() {
+        note!("kept in generated rows: {relation}");
+    }
     finish(output, &out, &store::to_bytes(&fitted)?)?;
     let record = &fitted.record;
     let [squared, entropy] = record.losses;

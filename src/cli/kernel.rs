@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use crate::files::matrix::{self, MatrixReader};
 use crate::files::output::PendingFile;
+use crate::kernels::Real;
 use crate::kernels::gram::{cross_gram_into, gram};
 use crate::memory;
-use crate::simd::Real;
 use clap::{Args, ValueEnum};
 use faer::{Mat, MatRef, Par};
 

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::kernels::Panels;
-use crate::simd::Real;
+use crate::kernels::Real;
 
 /// A denoiser: the estimate `f(x, t)` of `E[X_0 | X_t = x]`.
 pub trait Denoiser<T: Real> {

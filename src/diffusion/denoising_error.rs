@@ -12,8 +12,8 @@ use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::mixture::GaussianMixture;
 use crate::diffusion::process::ForwardProcess;
 use crate::kernels::Panels;
+use crate::kernels::Real;
 use crate::random::{CHUNK, Purpose, chunk_streams, fill_normal, stream};
-use crate::simd::Real;
 use crate::{Error, Result};
 
 /// How much work goes into an estimate: `2 strata rows` denoiser rows.

@@ -13,9 +13,9 @@ use rayon::prelude::*;
 use crate::checks::check_finite;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;
+use crate::kernels::Real;
 use crate::kernels::{Lane64, PANEL, Panels, check_shape, workers};
 use crate::random::{CHUNK, Purpose, chunk_streams, normal, rows_in};
-use crate::simd::Real;
 use crate::{Error, Result};
 
 /// A mixture of isotropic Gaussians.

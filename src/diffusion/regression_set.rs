@@ -10,8 +10,8 @@ use rand::RngExt;
 
 use crate::checks::check_finite;
 use crate::diffusion::process::ForwardProcess;
+use crate::kernels::Real;
 use crate::random::{CHUNK, Purpose, chunk_streams, normal};
-use crate::simd::Real;
 use crate::{Error, Result};
 
 /// The bounded domain that samples are kept on.

@@ -8,7 +8,7 @@ use faer::{Mat, MatRef};
 use npyz::{DType, Deserialize, NpyFile, NpyHeader, Order, TypeChar, WriterBuilder};
 
 use super::output::PendingFile;
-use crate::simd::Real;
+use crate::kernels::Real;
 use crate::{Error, Result};
 
 /// Longest header that is read; a matrix needs about a hundred bytes.

@@ -1,6 +1,6 @@
 //! The driver: a table goes in, a fitted model comes out; a fitted model goes in, a generated table comes out.
 //!
-//! It composes tables ([`crate::table`]) and score models ([`crate::model`]). [`fit`] is one loop (`training`) over something that
+//! It composes tables ([`crate::table`]) and score models (`crate::model`). [`fit`] is one loop (`training`) over something that
 //! steps, watched by something that stops; presets differ in what steps.
 
 mod best;
@@ -14,6 +14,7 @@ mod watch;
 
 use std::time::Instant;
 
+pub use crate::model::score_model::ScoreModel;
 pub use record::{Ended, Progress, Record, StopRecord};
 pub use sample::{SampleSettings, sample};
 pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
@@ -21,7 +22,6 @@ pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 use crate::diffusion::sampler::Sampler;
 use crate::kernels::workers;
 use crate::model::layout::Layout;
-use crate::model::score_model::ScoreModel;
 use crate::table::calibration::Calibration;
 use crate::table::codec::Codec;
 use crate::table::schema::Schema;
@@ -38,13 +38,13 @@ const CALIBRATION_SEED: u64 = 0x6361_6c69_6272_6174;
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedTable {
     /// Relations between columns; none under [`Preset::Paper`].
-    pub relations: Relations,
+    pub(crate) relations: Relations,
     /// Table to matrix and back.
-    pub codec: Codec,
+    pub(crate) codec: Codec,
     /// The score model of the matrix's rows.
     pub model: ScoreModel,
     /// What brings the normal scores of generated numbers back to a normal distribution; none under [`Preset::Paper`].
-    pub calibration: Option<Calibration>,
+    pub(crate) calibration: Option<Calibration>,
     /// How it was fitted.
     pub record: Record,
 }

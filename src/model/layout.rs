@@ -1,6 +1,5 @@
 //! What the rows of data are: numbers and blocks of one-hot codes, drawn again and again.
 
-use faer::Mat;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Which columns of a matrix are numbers and which are blocks of one-hot codes: first the numbers, then the blocks.
@@ -41,36 +40,6 @@ pub trait DataSource: Sync {
     fn layout(&self) -> &Layout;
     /// Draws row `row`: its numbers, and for each one-hot block the index of the column that is one.
     fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]);
-}
-
-/// A matrix of numbers as a [`DataSource`].
-#[derive(Debug, Clone)]
-pub struct MatrixSource {
-    rows: Mat<f32>,
-    layout: Layout,
-}
-
-impl MatrixSource {
-    /// The rows of a matrix, all of whose columns are numbers.
-    pub fn new(rows: Mat<f32>) -> Self {
-        Self { layout: Layout { numerical: rows.ncols(), blocks: Vec::new() }, rows }
-    }
-}
-
-impl DataSource for MatrixSource {
-    fn rows(&self) -> usize {
-        self.rows.nrows()
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn draw(&self, row: usize, _: &mut Xoshiro256PlusPlus, numbers: &mut [f32], _: &mut [u32]) {
-        for (i, x) in numbers.iter_mut().enumerate() {
-            *x = self.rows[(row, i)];
-        }
-    }
 }
 
 /// Some of a source's rows.

@@ -24,7 +24,11 @@ impl ScoreModel {
     ///
     /// # Errors
     /// [`Error::Model`] if a network's inputs and outputs are not those of the preconditioner.
-    pub fn new(process: ForwardProcess, preconditioner: Preconditioner, stages: Vec<Network<f32>>) -> Result<Self> {
+    pub(crate) fn new(
+        process: ForwardProcess,
+        preconditioner: Preconditioner,
+        stages: Vec<Network<f32>>,
+    ) -> Result<Self> {
         let (inputs, outputs) = (preconditioner.inputs(), preconditioner.layout().width());
         for network in &stages {
             if (network.inputs(), network.outputs()) != (inputs, outputs) {
@@ -44,7 +48,7 @@ impl ScoreModel {
     }
 
     /// Base denoiser and input transform.
-    pub fn preconditioner(&self) -> &Preconditioner {
+    pub(crate) fn preconditioner(&self) -> &Preconditioner {
         &self.preconditioner
     }
 
@@ -83,7 +87,7 @@ impl ScoreModel {
     }
 
     /// A denoiser of whole batches with its buffers, on `workers` threads.
-    pub fn batch_denoiser(&self, workers: usize) -> BatchDenoiser<'_> {
+    pub(crate) fn batch_denoiser(&self, workers: usize) -> BatchDenoiser<'_> {
         BatchDenoiser { model: self, passes: Passes::new(&self.preconditioner, workers) }
     }
 }
@@ -175,7 +179,7 @@ fn add(sum: &mut [Lane64<f32>], more: &[Lane64<f32>]) {
 
 /// A [`ScoreModel`] with the buffers for denoising batches.
 #[derive(Debug, Clone)]
-pub struct BatchDenoiser<'a> {
+pub(crate) struct BatchDenoiser<'a> {
     model: &'a ScoreModel,
     passes: Passes,
 }

@@ -225,11 +225,6 @@ impl<'a> Run<'a> {
         self.trainer.previous()
     }
 
-    /// Steps made.
-    pub fn steps(&self) -> usize {
-        self.trainer.steps()
-    }
-
     /// Rows in order of a fresh shuffle per pass through the data, times stratified over the batch, fresh noise; then base and
     /// networks before this one.
     fn draw_batch(&mut self) -> Result<()> {

@@ -6,12 +6,12 @@
 
 use faer::Par;
 
+use crate::kernels::Real;
 use crate::kernels::descent::{Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::tangent::{Features, ProductWorkspace, TangentKernel, product_into};
 use crate::kernels::{Panels, workers};
 use crate::network::Network;
-use crate::simd::Real;
 use crate::{Error, Result};
 
 /// Gradient descent of a network that is linear in the change of its weights.

@@ -5,5 +5,6 @@ pub mod linearised;
 mod network;
 mod trainer;
 
-pub use network::{ALWAYS, Network, SparseStart};
+pub use network::Network;
+pub(crate) use network::{ALWAYS, SparseStart};
 pub use trainer::{Trainer, least_squares};

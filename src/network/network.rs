@@ -4,9 +4,9 @@ use faer::MatRef;
 use rand::RngExt;
 
 use crate::kernels::Panels;
+use crate::kernels::Real;
 use crate::kernels::descent::Layers;
 use crate::random::{Purpose, normal, stream};
-use crate::simd::Real;
 use crate::{Error, Result};
 
 /// The group of an input that belongs to no column: every neuron reads it.
@@ -67,7 +67,13 @@ impl<T: Real> Network<T> {
     ///
     /// # Errors
     /// [`Error::Setting`] if `neurons` is odd, [`Error::Empty`] without neurons, inputs or outputs.
-    pub fn sparse(groups: &[usize], outputs: usize, neurons: usize, start: SparseStart, seed: u64) -> Result<Self> {
+    pub(crate) fn sparse(
+        groups: &[usize],
+        outputs: usize,
+        neurons: usize,
+        start: SparseStart,
+        seed: u64,
+    ) -> Result<Self> {
         let mut network = Self::symmetric(groups.len(), outputs, neurons, seed)?;
         let mut columns: Vec<usize> = groups.iter().copied().filter(|&group| group != ALWAYS).collect();
         columns.sort_unstable();

@@ -2,9 +2,9 @@
 
 use super::Network;
 use crate::kernels::Panels;
+use crate::kernels::Real;
 use crate::kernels::descent::{self, BackwardInputs, Optimizer, Rule, Step, Workspace};
 use crate::kernels::patterns::ActivationPatterns;
-use crate::simd::Real;
 use crate::{Error, Result};
 
 /// A network in training: weights, optimizer state and every buffer a step needs, so that steps allocate nothing.

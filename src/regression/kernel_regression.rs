@@ -12,12 +12,13 @@ use faer::{Accum, Mat, MatRef, Par};
 use crate::checks::check_finite;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;
+use crate::kernels::Real;
 use crate::kernels::gram::{GramMatrix, KernelProduct, ProductWorkspace, gram};
 use crate::kernels::{Panels, check_shape};
 use crate::regression::krylov::{krylov_space, rayleigh_ritz};
 use crate::regression::operator::{MatrixFree, SymmetricOperator, largest_eigenvalue};
 use crate::regression::spectrum::{Spectrum, eigen, growth, shrinkage};
-use crate::simd::{Level, Real, foreign};
+use crate::simd::{Level, foreign};
 use crate::{Error, Result};
 
 /// Where the kernel matrix lives while iterating.

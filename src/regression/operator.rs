@@ -3,10 +3,11 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 
+use crate::kernels::Real;
 use crate::kernels::check_shape;
 use crate::kernels::gram::{KernelProduct, ProductWorkspace, diagonal_into};
 use crate::random::{Purpose, normal, stream};
-use crate::simd::{Level, Real, foreign};
+use crate::simd::{Level, foreign};
 use crate::{Error, Result};
 
 /// A symmetric positive semidefinite matrix that can be multiplied by.

@@ -12,9 +12,9 @@ mod scalar;
 mod transpose;
 
 pub use level::Level;
+// For the crate's own benchmarks and fuzzers.
+#[doc(hidden)]
 pub use popcount::Popcount;
-// Where it was before; the kernels' own place is `kernels::Real`.
-pub use crate::kernels::Real;
 
 pub(crate) use foreign::foreign;
 pub(crate) use lanes::Lanes;

@@ -6,30 +6,34 @@
 //!
 //! Messages name settings as fields of [`SchemaOptions`], in backticks.
 
-pub mod calibration;
-pub mod codec;
-pub mod encoded;
+pub(crate) mod calibration;
+pub(crate) mod codec;
+pub(crate) mod encoded;
 mod findings;
 mod grid;
 mod identifier;
 mod kinds;
-pub mod normal;
-pub mod number;
+pub(crate) mod normal;
+pub(crate) mod number;
 mod numerical;
 mod relations;
-pub mod schema;
+pub(crate) mod schema;
 #[allow(clippy::module_inception)]
 mod table;
 mod time;
 mod values;
 
-pub use codec::{Codec, Decode, TieCode};
-pub use encoded::EncodedTable;
 pub use findings::{Finding, Findings};
 pub use identifier::Identifier;
-pub use numerical::NumericalCode;
-pub use relations::Relations;
+pub(crate) use relations::Relations;
 pub use schema::{ColumnKind, ColumnSchema, Declared, Missing, MissingMarks, Schema, SchemaOptions, Wanted};
 pub use table::Table;
 pub use time::TimeFormat;
-pub use values::ColumnValues;
+// How tables are encoded, for the crate's own tests and fuzzers.
+#[doc(hidden)]
+pub use self::{
+    codec::{Codec, Decode, TieCode},
+    encoded::EncodedTable,
+    numerical::NumericalCode,
+    values::ColumnValues,
+};

@@ -19,10 +19,10 @@ mod widths;
 pub use claims::{Claim, Verdict};
 pub use problem::Inputs;
 pub use regime::{LEFT, Regime, RegimePoint};
-pub use slope::{Interval, median, slope};
-pub use stopping::{Case, RULES, Rate, RuleRow, Rules, WINDOWS, Window};
+pub use slope::median;
+pub use stopping::{Case, RULES, Rate, RuleRow, Rules, WINDOWS};
 pub use tails::{Stopped, Tails};
-pub use widths::{Convergence, WidthPoint, WidthSlope, Widths};
+pub use widths::{Convergence, WidthPoint, Widths};
 
 use crate::Result;
 use crate::table::Table;

@@ -1,7 +1,7 @@
 //! The codec against its contract: encode then decode returns the table, and decoding keeps marginals, types and range.
 
 use faer::Mat;
-use ntk_score::table::normal::normal_quantile;
+use ntk_score::internals::normal_quantile;
 use ntk_score::table::{Codec, ColumnKind, Decode, Missing, Schema, SchemaOptions, Table, TieCode};
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -178,7 +178,7 @@ fn parts_are_checked() {
     ]);
     let codec = fit(&table);
     assert_eq!(Codec::from_parts(codec.to_parts()).unwrap(), codec);
-    let broken = |change: fn(&mut ntk_score::table::codec::CodecParts)| {
+    let broken = |change: fn(&mut ntk_score::internals::CodecParts)| {
         let mut parts = codec.to_parts();
         change(&mut parts);
         Codec::from_parts(parts).unwrap_err().to_string()

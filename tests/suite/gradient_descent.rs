@@ -4,11 +4,12 @@
 use faer::{Mat, Side};
 use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::descent::{
     BackwardInputs, Layers, Optimizer, Rule, Step, Workspace, forward_with, gradient_with, update_with,
 };
 use ntk_score::kernels::patterns::ActivationPatterns;
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::Level;
 use serde_json::Value;
 
 fn matrix(value: &Value) -> Mat<f64> {

@@ -2,8 +2,9 @@
 //! that do not depend on how they are shared out.
 
 use faer::{Mat, MatMut, MatRef, Par, Side};
+use ntk_score::kernels::Real;
 use ntk_score::kernels::gram::{cross_gram_with, gram_rows_with, gram_with, row_norms_into};
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::Level;
 use proptest::prelude::*;
 
 /// Samples of which many are multiples, near-duplicates or opposites of earlier ones, or zero.

@@ -6,9 +6,10 @@ use faer::Mat;
 use ntk_score::Result;
 use ntk_score::internals::reference;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::descent::{self, BackwardInputs, Layers, Optimizer, Rule, Step, Workspace};
 use ntk_score::kernels::patterns::ActivationPatterns;
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::Level;
 
 use crate::measure::{self, Peaks};
 use crate::report::Report;

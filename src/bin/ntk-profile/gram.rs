@@ -7,10 +7,11 @@ use clap::ValueEnum;
 use faer::{Mat, MatRef, Par};
 use ntk_score::Result;
 use ntk_score::internals::reference::gram as reference;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::gram::{
     GramMatrix, KernelProduct, ProductWorkspace, cross_gram_with, gram, gram_lower_with, gram_with, row_norms_into,
 };
-use ntk_score::simd::{Level, Real};
+use ntk_score::simd::Level;
 
 use crate::Settings;
 use crate::work::{Limit, Work, checked_rows, error, normal, par};

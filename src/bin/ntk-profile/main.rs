@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use ntk_score::simd::{Level, Real};
+use ntk_score::kernels::Real;
+use ntk_score::simd::Level;
 use ntk_score::{Error, Result};
 
 use report::Report;

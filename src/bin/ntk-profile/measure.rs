@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use ntk_score::Result;
 use ntk_score::internals::peaks::{self, Bandwidth};
-use ntk_score::simd::{Level, Popcount, Real};
+use ntk_score::kernels::Real;
+use ntk_score::simd::{Level, Popcount};
 
 /// The least times of some repeats.
 #[derive(Debug, Clone, Copy)]

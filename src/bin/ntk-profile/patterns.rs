@@ -3,8 +3,9 @@
 use faer::Mat;
 use ntk_score::Result;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
-use ntk_score::simd::{Level, Popcount, Real};
+use ntk_score::simd::{Level, Popcount};
 
 use crate::work::{Limit, Work, checked_rows, normal, par};
 use crate::{Part, Settings};

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use ntk_score::simd::{Level, Real};
+use ntk_score::kernels::Real;
+use ntk_score::simd::Level;
 use serde_json::json;
 
 use crate::Settings;

@@ -5,9 +5,10 @@ use ntk_score::Result;
 use ntk_score::internals::counting_passes;
 use ntk_score::internals::reference::tangent as reference;
 use ntk_score::kernels::Panels;
+use ntk_score::kernels::Real;
 use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{self, Features, ProductWorkspace, TangentKernel, Workspace};
-use ntk_score::simd::{Level, Popcount, Real};
+use ntk_score::simd::{Level, Popcount};
 
 use crate::work::{Beside, Limit, Work, checked_rows, error, normal, par, signs};
 use crate::{Part, Settings};

@@ -1,8 +1,9 @@
 //! The kernels as closures to be timed, with their operation counts and their errors against the references.
 
 use faer::{Mat, Par};
-use ntk_score::simd::{Level, Real};
-use ntk_score::{Result, memory};
+use ntk_score::kernels::Real;
+use ntk_score::simd::Level;
+use ntk_score::{Result, internals};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -72,7 +73,7 @@ pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
         _ => n * m / 4,
     };
     let bytes = values * size_of::<T>() as u128 + bits;
-    memory::check("the problem", bytes)
+    internals::check_memory("the problem", bytes)
 }
 
 /// Standard normal entries from a stream of their own.

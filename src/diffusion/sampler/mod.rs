@@ -23,9 +23,9 @@ use faer::{Mat, Par};
 use crate::checks::check_finite;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;
+use crate::kernels::Real;
 use crate::kernels::{PANEL, Panels, check_shape};
 use crate::random::{CHUNK, Purpose, chunk_streams};
-use crate::simd::Real;
 use crate::{Error, Result};
 use walk::Walk;
 

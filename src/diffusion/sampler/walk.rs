@@ -8,9 +8,9 @@ use super::Churn;
 use crate::Result;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;
+use crate::kernels::Real;
 use crate::kernels::{Lane64, PANEL, Panels, workers};
 use crate::random::{CHUNK, fill_normal, for_each_chunk, normal, rows_in};
-use crate::simd::Real;
 
 /// One batch of rows on its way from `T` to `T0`. At the end `f` holds the result.
 pub(super) struct Walk<'a, T, D: ?Sized> {

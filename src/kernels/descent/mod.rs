@@ -29,7 +29,10 @@ pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{forward_into, forward_with, gradient_into, gradient_with, update, update_with};
+pub use entry::{forward_into, gradient_into, update};
+// With an explicit level, for the crate's own tests and benchmarks.
+#[doc(hidden)]
+pub use entry::{forward_with, gradient_with, update_with};
 pub use optimizer::{Optimizer, Rule};
 
 use super::patterns::ActivationPatterns;

@@ -10,7 +10,10 @@ pub(super) mod pack;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{patterns_into, patterns_with};
+pub use entry::patterns_into;
+// With an explicit level, for the crate's own tests and benchmarks.
+#[doc(hidden)]
+pub use entry::patterns_with;
 
 use super::panels::entries;
 use crate::{Error, Result};

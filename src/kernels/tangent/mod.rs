@@ -30,9 +30,14 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use chosen::blocks_with;
 pub use drift::Drift;
-pub use entry::{block_into, block_with, drift, drift_with, full_into, full_with, product_into, product_with};
+pub use entry::{block_into, drift, full_into, product_into};
+// With an explicit level, for the crate's own tests and benchmarks.
+#[doc(hidden)]
+pub use self::{
+    chosen::blocks_with,
+    entry::{block_with, drift_with, full_with, product_with},
+};
 pub(crate) use full::counting_passes;
 pub use product::ProductWorkspace;
 

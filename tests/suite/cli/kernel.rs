@@ -13,11 +13,11 @@ fn kernel(folder: &Path, arguments: &[&str]) -> Output {
     command.current_dir(folder).arg("kernel").args(arguments).output().unwrap()
 }
 
-fn samples<T: ntk_score::simd::Real>(rows: usize, columns: usize) -> Mat<T> {
+fn samples<T: ntk_score::kernels::Real>(rows: usize, columns: usize) -> Mat<T> {
     Mat::from_fn(rows, columns, |i, j| T::from_f64(((i * 37 + j * 101) % 53) as f64 / 7.0 - 3.0))
 }
 
-fn save<T: ntk_score::simd::Real>(path: &Path, m: &Mat<T>) {
+fn save<T: ntk_score::kernels::Real>(path: &Path, m: &Mat<T>) {
     let mut bytes = Vec::new();
     matrix::write_to(&mut bytes, m.as_ref()).unwrap();
     fs::write(path, bytes).unwrap();
