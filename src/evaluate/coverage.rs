@@ -3,7 +3,7 @@
 
 use super::neighbours::{Points, nearest, nearest_other, pairwise_sum, scaled};
 use super::rows::{Layout, Rows};
-use super::{quantile, sorted};
+use super::statistics::{quantile, sorted};
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_xoshiro::Xoshiro256PlusPlus;

@@ -1,7 +1,8 @@
 //! Single columns: the Shape score and the histograms behind the plots.
 
+use super::figures::{ColumnScore, Marginal};
 use super::rows::{Layout, NumberColumn, Rows, Three};
-use super::{ColumnScore, Marginal, quantile, sorted};
+use super::statistics::{quantile, sorted};
 
 /// Bars of the histogram of a numerical column, unless it has fewer whole values.
 const BINS: usize = 32;

@@ -2,7 +2,7 @@
 
 use super::neighbours::{Points, nearest_l1};
 use super::rows::{Layout, Rows, Three};
-use super::{quantile, sorted};
+use super::statistics::{quantile, sorted};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;

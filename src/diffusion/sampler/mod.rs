@@ -14,17 +14,19 @@
 //! Rows are moved in batches of a fixed size, and each 1024 rows have their own stream of noise, so the result is the same
 //! bytes for every number of threads and every batch size.
 
+mod churn;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+pub use churn::Churn;
 
 use faer::{Mat, Par};
 
 use crate::checks::check_finite;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;
-use crate::kernels::Real;
-use crate::kernels::{PANEL, Panels, check_shape};
+use crate::kernels::{PANEL, Panels, Real, check_shape};
 use crate::random::{CHUNK, Purpose, chunk_streams};
 use crate::{Error, Result};
 use walk::Walk;
@@ -83,19 +85,6 @@ pub enum Grid {
         /// Larger values put more of the times at low noise; positive.
         rho: f64,
     },
-}
-
-/// Karras et al.'s stochastic churn for [`Method::Heun`]: noise added before a step, and removed by it (their algorithm 2).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Churn {
-    /// Total amount, spread over the steps; 0 adds none.
-    pub amount: f64,
-    /// Lowest `sigma` at which noise is added.
-    pub from: f64,
-    /// Highest `sigma` at which noise is added.
-    pub to: f64,
-    /// Factor on the added noise's standard deviation, near 1.
-    pub noise: f64,
 }
 
 /// The law that sampling starts from at time `T`.

@@ -4,7 +4,7 @@ use faer::{Mat, Par};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 
-use super::Churn;
+use super::churn::Churn;
 use crate::Result;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::process::ForwardProcess;

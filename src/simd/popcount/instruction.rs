@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use pulp::x86::V4;
 
-use super::{BitWord, CountBits, Counts, check, halves};
+use super::count::{BitWord, CountBits, Counts, check, halves};
 
 pulp::simd_type!({
     /// The AVX-512 level and its bit count.

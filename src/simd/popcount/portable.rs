@@ -1,6 +1,6 @@
 //! Counting bits with `count_ones`, in loops that the compiler vectorises for the level's instructions.
 
-use super::{BitWord, CountBits, Counts, check, halves};
+use super::count::{BitWord, CountBits, Counts, check, halves};
 use crate::simd::Lanes;
 
 /// Counting without instructions of a particular level.

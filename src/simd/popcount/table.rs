@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use pulp::x86::{V3, V4};
 
-use super::{BitWord, CountBits, Counts, check};
+use super::count::{BitWord, CountBits, Counts, check};
 use crate::simd::Lanes;
 
 // SAFETY, for every block below: a value of `V4` or `V3` is proof that the processor has the instructions used.
