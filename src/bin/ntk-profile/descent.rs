@@ -12,9 +12,10 @@ use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::simd::Level;
 
 use crate::measure::{self, Peaks};
+use crate::memory;
 use crate::report::Report;
+use crate::settings::{Part, RuleName, Settings};
 use crate::work::{Limit, Work, checked_rows, error, normal, signs};
-use crate::{Part, RuleName, Settings, work};
 
 /// Outputs, neurons and samples of the table of shapes; inputs are outputs + 1 (plain data and time) and twice the outputs + 2.
 const OUTPUTS: [usize; 6] = [1, 2, 8, 24, 79, 93];
@@ -32,7 +33,7 @@ pub fn sweep<T: Real>(settings: &Settings, level: Level, mut show: impl FnMut(&R
             for neurons in NEURONS {
                 for samples in SAMPLES {
                     let settings = Settings { outputs, features, neurons, samples, ..settings.clone() };
-                    work::check_memory::<T>(&settings)?;
+                    memory::check::<T>(&settings)?;
                     let mut work = prepare::<T>(&settings, level)?;
                     let peak = || measure::fma_peak::<T>(level, settings.threads, PEAK_TIME);
                     let before = peak();

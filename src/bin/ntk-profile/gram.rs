@@ -3,7 +3,6 @@
 //! The samples hold near-duplicates and nearly opposite pairs, one in 64 rows, so that the rare path is timed and its error
 //! checked. Errors are relative to `|z| |z'|` for matrices and to the largest entry for products.
 
-use clap::ValueEnum;
 use faer::{Mat, MatRef, Par};
 use ntk_score::Result;
 use ntk_score::internals::reference::gram as reference;
@@ -13,44 +12,8 @@ use ntk_score::kernels::gram::{
 };
 use ntk_score::simd::Level;
 
-use crate::Settings;
+use crate::settings::{Form, Pages, Settings};
 use crate::work::{Limit, Work, checked_rows, error, normal, par};
-
-/// What of the kernel to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// N x N, both triangles written; limit: a streaming fill of them
-    Whole,
-    /// The lower triangle; limit: a streaming fill of it
-    Lower,
-    /// The rectangle of N samples with N others; limit: a streaming fill of it
-    Cross,
-    /// K V for V with c columns, K never formed; limit: 2 D flops a computed entry and 2 c a used one at peak
-    Product,
-    /// Some rows of K V, for extrapolation where the whole takes hours
-    ProductRows,
-}
-
-/// Memory of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Pages {
-    /// A matrix as any caller has it
-    Usual,
-    /// The crate's own matrix, in huge pages where the system has them
-    Huge,
-}
-
-impl Form {
-    fn is_product(self) -> bool {
-        matches!(self, Self::Product | Self::ProductRows)
-    }
-}
-
-/// Values the problem keeps in memory, about.
-pub fn values(settings: &Settings) -> u128 {
-    let [n, inputs, c] = [settings.samples, settings.features, settings.columns].map(|count| count as u128);
-    if settings.form.is_product() { n * (2 * inputs + 4 * c) } else { n * n + 4 * n * inputs }
-}
 
 /// Normal samples in which one row in 64 is nearly an earlier one, and one nearly its opposite.
 fn samples<T: Real>(rows: usize, columns: usize, seed: u64) -> Mat<T> {

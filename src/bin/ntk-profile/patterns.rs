@@ -7,8 +7,8 @@ use ntk_score::kernels::Real;
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
 use ntk_score::simd::{Level, Popcount};
 
+use crate::settings::{Part, Settings};
 use crate::work::{Limit, Work, checked_rows, normal, par};
-use crate::{Part, Settings};
 
 pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
     match settings.part {

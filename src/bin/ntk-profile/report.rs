@@ -6,8 +6,8 @@ use ntk_score::kernels::Real;
 use ntk_score::simd::Level;
 use serde_json::json;
 
-use crate::Settings;
 use crate::measure::{Peaks, Time};
+use crate::settings::Settings;
 use crate::work::{Limit, Work};
 
 /// One measured kernel beside its limit.

@@ -10,8 +10,8 @@ use ntk_score::kernels::patterns::ActivationPatterns;
 use ntk_score::kernels::tangent::{self, Features, ProductWorkspace, TangentKernel, Workspace};
 use ntk_score::simd::{Level, Popcount};
 
+use crate::settings::{Part, Settings};
 use crate::work::{Beside, Limit, Work, checked_rows, error, normal, par, signs};
-use crate::{Part, Settings};
 
 /// Samples on which all blocks are held against the reference.
 const CHECKED: usize = 6;
@@ -34,17 +34,6 @@ pub fn beside<T: Real>(settings: &Settings, level: Level) -> Result<Beside> {
         _ => return Ok(None),
     };
     Ok(Some((name, Problem::<T>::new(settings)?.block_run(way, (0, 0)))))
-}
-
-/// Entries of the output.
-pub fn values(settings: &Settings) -> u128 {
-    let [n, d] = [settings.samples, settings.outputs].map(|count| count as u128);
-    match settings.part {
-        Part::All => n * n * d * d,
-        Part::Product => n * d,
-        Part::Block => 2 * n * n,
-        _ => n * n,
-    }
 }
 
 struct Problem<T> {

@@ -1,14 +1,11 @@
 //! The kernels as closures to be timed, with their operation counts and their errors against the references.
 
 use faer::{Mat, Par};
+use ntk_score::Result;
 use ntk_score::kernels::Real;
-use ntk_score::simd::Level;
-use ntk_score::{Result, internals};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
-
-use crate::{Settings, Which, descent, gram, patterns, tangent};
 
 /// What bounds a kernel from below.
 #[derive(Debug, Clone, Copy)]
@@ -40,41 +37,8 @@ pub struct Work<'a> {
 /// Rows on which a slow reference is computed.
 const CHECKED: usize = 48;
 
-pub fn prepare<T: Real>(settings: &Settings, level: Level) -> Result<Work<'static>> {
-    match settings.kernel {
-        Which::Gram => gram::prepare::<T>(settings, level),
-        Which::Patterns => patterns::prepare::<T>(settings, level),
-        Which::Tangent => tangent::prepare::<T>(settings, level),
-        Which::Descent => descent::prepare::<T>(settings, level),
-    }
-}
-
 /// What is timed in turn with the kernel, and what it is called.
 pub type Beside = Option<(&'static str, Box<dyn FnMut() -> Result<()> + Send>)>;
-
-pub fn prepare_beside<T: Real>(settings: &Settings, level: Level) -> Result<Beside> {
-    if settings.kernel == Which::Tangent { tangent::beside::<T>(settings, level) } else { Ok(None) }
-}
-
-/// An error if the matrices would not fit in the memory that is free, where the system tells how much that is.
-pub fn check_memory<T: Real>(settings: &Settings) -> Result<()> {
-    let [n, m, inputs, d] =
-        [settings.samples, settings.neurons, settings.features, settings.outputs].map(|count| count as u128);
-    let values = match settings.kernel {
-        Which::Gram => crate::gram::values(settings),
-        Which::Patterns => 2 * (n + m) * inputs,
-        Which::Tangent => tangent::values(settings) + 2 * (n + m) * inputs + 4 * (n + m) * d,
-        Which::Descent => 2 * (n + 4 * m) * inputs + 4 * (n + m) * d,
-    };
-    // Patterns, and beside them those of a second set, or by neuron and sorted by class.
-    let bits = match settings.kernel {
-        Which::Gram => 0,
-        Which::Tangent => 3 * n * m / 8,
-        _ => n * m / 4,
-    };
-    let bytes = values * size_of::<T>() as u128 + bits;
-    internals::check_memory("the problem", bytes)
-}
 
 /// Standard normal entries from a stream of their own.
 pub fn normal<T: Real>(rows: usize, columns: usize, seed: u64) -> Mat<T> {
