@@ -41,6 +41,8 @@ pub enum Purpose {
     Training = 8,
     /// Which rows are held out.
     HoldOut = 9,
+    /// Rows that begin where something is known of them, and values drawn to meet a condition.
+    Conditions = 10,
 }
 
 /// The first stream of `purpose` under `seed`.

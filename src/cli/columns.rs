@@ -127,6 +127,11 @@ pub fn listed(lines: &[[String; 6]]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Where something was written, for people.
+pub fn place(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard output".into() } else { path.display().to_string() }
+}
+
 /// Refuses to write over what was read.
 pub fn refuse_same(input: &Path, output: &Path) -> Outcome {
     let same = match (input.canonicalize(), output.canonicalize()) {

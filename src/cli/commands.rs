@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{Failure, Outcome, arguments, demo, evaluate, fit, info, kernel, remark, sample, verify};
+use super::{Failure, Outcome, arguments, demo, evaluate, fit, impute, info, kernel, remark, sample, verify};
 
 /// Score models by two-layer networks and neural tangent kernels: fit a table, generate a table, see how good it is
 #[derive(Debug, Parser)]
@@ -22,6 +22,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Fit(fit::FitArgs),
     Sample(sample::SampleArgs),
+    Impute(impute::ImputeArgs),
     Evaluate(evaluate::EvaluateArgs),
     Verify(verify::VerifyArgs),
     Kernel(kernel::KernelArgs),
@@ -46,6 +47,7 @@ fn run(arguments: Arguments) -> Outcome {
         Command::Demo(args) => demo::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Impute(args) => impute::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Kernel(args) => kernel::run(args),

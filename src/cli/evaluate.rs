@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::evaluate::{self, Evaluation, EvaluationOptions};
-use crate::files::csv;
 use crate::files::output::PendingFile;
 use clap::Args;
 
-use super::columns::ColumnArgs;
+use super::columns::{ColumnArgs, CsvArgs};
 use super::fit::parse_threads;
 use super::with_flags;
-use super::{Failure, Outcome, evaluate_plots, evaluate_report, evaluate_words, finish, pending, print, use_threads};
+use super::{
+    Failure, Outcome, evaluate_plots, evaluate_report, evaluate_words, finish, note, pending, print, use_threads,
+};
 
 /// Compare a synthetic table with the real ones.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ use super::{Failure, Outcome, evaluate_plots, evaluate_report, evaluate_words, f
 Only columns that all three tables have are compared; the others are named. Missing cells are a level of categories; of
 numbers their rate is compared.")]
 pub struct EvaluateArgs {
-    /// The table that the model was fitted to
+    /// The table that the model was fitted to; one of the three may be -, standard input
     #[arg(long, value_name = "A.csv")]
     train: PathBuf,
     /// Rows from the same source that the model has not seen
@@ -41,6 +42,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
     #[command(flatten)]
+    csv: CsvArgs,
+    #[command(flatten)]
     columns: ColumnArgs,
     /// The column that trees learn to predict on synthetic rows, tested on real ones [default: the last]
     #[arg(long, value_name = "COLUMN")]
@@ -57,9 +60,15 @@ pub struct EvaluateArgs {
 /// Runs the command.
 pub fn run(args: EvaluateArgs) -> Outcome {
     let threads = use_threads(args.threads)?;
-    let train = csv::read(&args.train)?;
-    let test = csv::read(&args.test)?;
-    let synthetic = csv::read(&args.synthetic)?;
+    let piped = [&args.train, &args.test, &args.synthetic].iter().filter(|path| path.as_os_str() == "-").count();
+    if piped > 1 {
+        return Err(Failure::new(
+            "only one of the three tables can come from standard input; give files for the others",
+        ));
+    }
+    let train = args.csv.read(&args.train)?;
+    let test = args.csv.read(&args.test)?;
+    let synthetic = args.csv.read(&args.synthetic)?;
     let json = args.json.as_ref().map(|path| pending(path)).transpose()?;
     let report = args.report.as_ref().map(|path| pending(path)).transpose()?;
     let schema = evaluate::common_schema(&train, &test, &synthetic, &args.columns.options(&train)?)
@@ -78,7 +87,13 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         finish(marginals, &marginals_path, evaluate_plots::marginals(&evaluation)?.as_bytes())?;
         finish(associations, &associations_path, evaluate_plots::associations(&evaluation)?.as_bytes())?;
     }
-    print(&evaluate_words::table(&evaluation))
+    let words = evaluate_words::table(&evaluation);
+    if [&args.json, &args.report].into_iter().flatten().any(|path| path.as_os_str() == "-") {
+        // Standard output holds a file.
+        note!("{}", words.trim_end());
+        return Ok(());
+    }
+    print(&words)
 }
 
 /// Every figure, and what the report says about them in words, as one object.

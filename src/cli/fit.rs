@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use faer::Par;
 
 use super::columns::{ColumnArgs, CsvArgs, listed, refuse_same};
+use super::rows::RowArgs;
 use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_threads};
 
 /// Fit a score model to a table.
@@ -40,6 +41,8 @@ pub struct FitArgs {
     csv: CsvArgs,
     #[command(flatten)]
     columns: ColumnArgs,
+    #[command(flatten)]
+    rows: RowArgs,
     /// What to do with missing cells: learn where they are and generate them in their turn, or refuse the table
     #[arg(long, value_enum, default_value_t = MissingCells::Level)]
     missing: MissingCells,
@@ -110,6 +113,8 @@ pub fn run(args: FitArgs) -> Outcome {
     };
     let options = SchemaOptions { missing, ..args.columns.options(&table)? };
     let findings = Findings::of(&table, &options)?;
+    let (table, rules) = args.rows.apply(table, &findings.schema.columns)?;
+    let findings = if args.rows.is_empty() { findings } else { Findings::of(&table, &options)? };
     let lines = listed(&findings.described(&Codec::fit(&table, &findings.schema)?));
     if args.dry_run {
         write_schema(&args, &findings)?;
@@ -130,6 +135,7 @@ pub fn run(args: FitArgs) -> Outcome {
     };
     let mut settings = FitSettings::new(preset, length);
     settings.schema = SchemaOptions { schema: Some(findings.schema), ..options };
+    settings.rules = rules;
     settings.width = args.width.unwrap_or(settings.width);
     settings.stages = args.stages.unwrap_or(settings.stages);
     settings.batch = args.batch.unwrap_or(settings.batch);

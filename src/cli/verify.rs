@@ -4,13 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::files::csv;
 use crate::memory;
 use crate::regression::spectrum::Effort;
 use crate::theory::{self, Claim, RULES, Report, Settings, Verdict};
 use clap::Args;
 
-use super::columns::ColumnArgs;
+use super::columns::{ColumnArgs, CsvArgs};
 use super::fit::parse_threads;
 use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_threads, verify_page};
 
@@ -36,6 +35,8 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "TABLE.csv")]
     table: Option<PathBuf>,
     #[command(flatten)]
+    csv: CsvArgs,
+    #[command(flatten)]
     columns: ColumnArgs,
     /// Threads to use [default: one per core]
     #[arg(long, value_name = "T", value_parser = parse_threads)]
@@ -45,7 +46,7 @@ pub struct VerifyArgs {
 /// Runs the command.
 pub fn run(args: VerifyArgs) -> Outcome {
     let threads = use_threads(args.threads)?;
-    let table = args.table.as_ref().map(|path| csv::read(path)).transpose()?;
+    let table = args.table.as_ref().map(|path| args.csv.read(path)).transpose()?;
     fs::create_dir_all(&args.out).map_err(|e| Failure::file("create", &args.out, &e))?;
     let [page, data] = ["verify.html", "verify.json"].map(|name| args.out.join(name));
     let (page_file, data_file) = (pending(&page)?, pending(&data)?);

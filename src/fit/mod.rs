@@ -4,6 +4,8 @@
 //! steps, watched by something that stops; presets differ in what steps.
 
 mod best;
+mod conditional;
+mod impute;
 mod paper;
 mod record;
 mod sample;
@@ -15,8 +17,10 @@ mod watch;
 use std::time::Instant;
 
 pub use crate::model::score_model::ScoreModel;
+pub use conditional::{Completed, Met, complete, sample, sample_where};
+pub use impute::{Fill, Filled, impute};
 pub use record::{Ended, Progress, Record, StopRecord};
-pub use sample::{SampleSettings, sample};
+pub use sample::SampleSettings;
 pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 
 use crate::diffusion::sampler::Sampler;
@@ -58,10 +62,13 @@ pub struct FittedTable {
 pub fn fit(table: &Table, settings: &FitSettings, observe: Observe) -> Result<FittedTable> {
     let started = Instant::now();
     let schema = Schema::infer(table, &settings.schema)?;
-    let relations = match settings.preset {
+    let mut relations = match settings.preset {
         Preset::Best => Relations::find(table, &schema)?,
         Preset::Paper => Relations::default(),
     };
+    for rule in &settings.rules {
+        relations.keep(rule, table, &schema)?;
+    }
     let (table, schema) = &relations.prepare(table, &schema)?;
     let codec = Codec::fit(table, schema)?;
     if codec.width() == 0 {

@@ -9,7 +9,7 @@ use crate::table::Table;
 use crate::table::codec::Decode;
 use crate::{Result, memory};
 
-/// Settings of [`sample`]: begin with [`SampleSettings::new`] and change what should differ.
+/// Settings of [`sample`](super::sample): begin with [`SampleSettings::new`] and change what should differ.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct SampleSettings {
@@ -37,12 +37,12 @@ impl SampleSettings {
     }
 }
 
-/// Generates a table. `observe` is told how much is done, in parts of a whole.
-///
-/// # Errors
-/// [`Error::Setting`](crate::Error::Setting) for unusable settings, [`Error::NotFinite`](crate::Error::NotFinite) if samples leave
-/// the finite numbers.
-pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn FnMut(usize, usize)) -> Result<Table> {
+/// Generates a table, without regard to stated rules.
+pub(super) fn sample(
+    fitted: &FittedTable,
+    settings: &SampleSettings,
+    observe: &mut dyn FnMut(usize, usize),
+) -> Result<Table> {
     let FittedTable { relations, codec, model, calibration, .. } = fitted;
     // Normal scores in two types, and the cells as text.
     memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
@@ -54,5 +54,5 @@ pub fn sample(fitted: &FittedTable, settings: &SampleSettings, observe: &mut dyn
     if let Some(calibration) = calibration {
         calibration.apply(scores.as_mut());
     }
-    relations.restore(codec.decode(scores.as_ref(), Decode::default())?)
+    relations.restore(codec.decode(scores.as_ref(), Decode::default())?, codec.schema())
 }

@@ -6,7 +6,7 @@ use faer::Par;
 
 use crate::kernels::descent::Rule;
 use crate::regression::early_stopping::{Noise, StoppingRule};
-use crate::table::schema::SchemaOptions;
+use crate::table::{self, schema::SchemaOptions};
 use crate::{Error, Result};
 
 /// A whole way of fitting.
@@ -140,6 +140,8 @@ pub struct FitSettings {
     pub preset: Preset,
     /// How the table's columns are read.
     pub schema: SchemaOptions,
+    /// Rules between columns that every row of the table obeys, to be kept in what is generated.
+    pub rules: Vec<table::Rule>,
     /// Neurons m of each network; even.
     pub width: usize,
     /// Networks, each reading what those before it made of a row, at most; [`Preset::Best`] only.
@@ -165,6 +167,7 @@ impl FitSettings {
         Self {
             preset,
             schema: SchemaOptions::default(),
+            rules: Vec::new(),
             width: 4096,
             stages: 1,
             optimizer: None,

@@ -1,5 +1,6 @@
 //! The score model of a table's rows: base denoiser, links, networks, and their training on noisy rows.
 
+pub mod conditional;
 pub mod layout;
 pub mod mixture;
 mod noise_level;

@@ -193,6 +193,17 @@ impl Codec {
         &self.numbers
     }
 
+    /// What the column of this name holds.
+    pub(super) fn kind_of(&self, name: &str) -> Option<&ColumnKind> {
+        self.schema.columns.iter().find(|column| column.name == name).map(|column| &column.kind)
+    }
+
+    /// The values of the numerical column of this name.
+    pub(super) fn code_of(&self, name: &str) -> Option<&NumericalCode> {
+        let numbers = self.schema.columns.iter().filter(|column| column.kind.is_number());
+        numbers.zip(&self.numbers).find(|(column, _)| column.name == name).map(|(_, code)| code)
+    }
+
     /// Finds the rank interval of every numerical cell and the level of every categorical one; from these the matrix, or
     /// single rows of it, can be drawn again and again cheaply.
     ///

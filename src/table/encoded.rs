@@ -118,7 +118,7 @@ impl EncodedTable {
 
 /// The probability at a place in [0, 1) of a rank interval, at least half a rank away from 0 and 1.
 #[inline]
-fn probability([low, high]: [u32; 2], total: u32, place: f64) -> f64 {
+pub(super) fn probability([low, high]: [u32; 2], total: u32, place: f64) -> f64 {
     let total = f64::from(total);
     let rank = f64::from(low) + f64::from(high - low) * place;
     rank.clamp(0.5, total - 0.5) / total

@@ -8,8 +8,10 @@
 
 pub(crate) mod calibration;
 pub(crate) mod codec;
+mod condition;
 pub(crate) mod encoded;
 mod findings;
+mod given;
 mod grid;
 mod identifier;
 mod kinds;
@@ -17,13 +19,17 @@ pub(crate) mod normal;
 pub(crate) mod number;
 mod numerical;
 mod relations;
+mod restore;
 pub(crate) mod schema;
 #[allow(clippy::module_inception)]
 mod table;
 mod time;
 mod values;
 
+pub use condition::{Comparison, Condition, Rule};
 pub use findings::{Finding, Findings};
+pub use given::Given;
+pub(crate) use given::{GivenCode, is_missing_cell};
 pub use identifier::Identifier;
 pub(crate) use relations::Relations;
 pub use schema::{ColumnKind, ColumnSchema, Declared, Missing, MissingMarks, Schema, SchemaOptions, Wanted};

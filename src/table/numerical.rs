@@ -158,6 +158,23 @@ impl NumericalCode {
         Number::Double(between.clamp(from.min(to), from.max(to)))
     }
 
+    /// The value of the column that is nearest: an observed one of a lattice, else one on the grid and in range.
+    pub(super) fn nearest(&self, value: f64) -> Number {
+        let last = self.levels.len() - 1;
+        let above = self.levels.partition_point(|&level| level < value).min(last);
+        let below = above.saturating_sub(1);
+        let near = if value - self.levels[below] < self.levels[above] - value { below } else { above };
+        let value = value.clamp(self.levels[0], self.levels[last]);
+        match &self.exact {
+            _ if self.levels.len() <= LATTICE_LEVELS => self.level(near),
+            Some((exact, grid)) => Number::Integer(grid.round(value as i128).clamp(exact[0], exact[last])),
+            None => {
+                let rounded = self.grid.map_or_else(|| self.format.rounded(value), |grid| grid.round(value));
+                Number::Double(rounded.clamp(self.levels[0], self.levels[last]))
+            }
+        }
+    }
+
     fn place(&self, score: f64, how: Decode) -> Place {
         let position = normal_cdf(score) * f64::from(self.total());
         let last = self.levels.len() - 1;

@@ -2,15 +2,15 @@
 //!
 //! They are found by counting in the training table and kept around the codec. [`Relations::prepare`] changes the table that is
 //! learnt: a column that is always the sum of two others is left out, and a column whose cells often equal another's gets a
-//! companion, a category that says which column this row's cell equals. [`Relations::restore`] undoes it in a generated table:
-//! copies the cells that the companion names, adds sums up, and exchanges two cells that break an order.
+//! companion, a category that says which column this row's cell equals. [`Relations::restore`] undoes it in a generated table.
 
 // Loops over rows read and write several columns of the same row.
 #![allow(clippy::needless_range_loop)]
 
 use std::collections::HashMap;
 
-use super::number::Number;
+use super::condition::Rule;
+use super::numerical::NumericalCode;
 use super::schema::{ColumnKind, ColumnSchema, Schema};
 use super::table::Table;
 use super::values::ColumnValues;
@@ -32,40 +32,43 @@ const MOST_COLUMNS: usize = 64;
 /// A column whose cells often equal those of others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
-struct Tie {
-    column: String,
+pub(super) struct Tie {
+    pub column: String,
     /// Columns before it, the most frequent first.
-    sources: Vec<String>,
+    pub sources: Vec<String>,
     /// The companion: level 0 says that the cell equals none, level k that it equals the k-th source.
-    companion: String,
+    pub companion: String,
 }
 
 /// `column = first + second` in every row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
-struct Sum {
-    column: ColumnSchema,
+pub(super) struct Sum {
+    pub column: ColumnSchema,
     /// Where the column stands in the table.
-    position: usize,
-    first: String,
-    second: String,
+    pub position: usize,
+    pub first: String,
+    pub second: String,
 }
 
 /// `smaller <= larger` in every row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
-struct Order {
-    smaller: String,
-    larger: String,
+pub(super) struct Order {
+    pub smaller: String,
+    pub larger: String,
 }
 
 /// What was found in a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct Relations {
-    ties: Vec<Tie>,
-    sums: Vec<Sum>,
-    orders: Vec<Order>,
+    pub(super) ties: Vec<Tie>,
+    pub(super) sums: Vec<Sum>,
+    pub(super) orders: Vec<Order>,
+    /// Stated, not found.
+    #[cfg_attr(feature = "model-file", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub(super) rules: Vec<Rule>,
 }
 
 /// A column of numbers of the training table.
@@ -224,56 +227,10 @@ impl Relations {
         Ok((Table::new(names, columns)?, learnt))
     }
 
-    /// A generated table with its relations: companions used and taken away, sums added.
-    ///
-    /// # Errors
-    /// [`Error::Table`](crate::Error::Table) if columns are missing.
-    pub fn restore(&self, table: Table) -> Result<Table> {
-        if *self == Self::default() {
-            return Ok(table);
-        }
-        let rows = table.rows();
-        let (mut names, mut columns) = (table.names().to_vec(), table.columns().to_vec());
-        let place = |names: &[String], name: &str| names.iter().position(|own| own == name);
-        let number = |cell: &str| cell.trim().parse::<f64>().ok();
-        for order in &self.orders {
-            let (Some(a), Some(b)) = (place(&names, &order.smaller), place(&names, &order.larger)) else { continue };
-            for row in 0..rows {
-                // Dates are written so that their order is not that of their text: only numbers are exchanged.
-                if let (Some(x), Some(y)) = (number(&columns[a][row]), number(&columns[b][row]))
-                    && x > y
-                {
-                    let cell = std::mem::take(&mut columns[a][row]);
-                    columns[a][row] = std::mem::replace(&mut columns[b][row], cell);
-                }
-            }
-        }
-        for tie in &self.ties {
-            let (Some(to), Some(companion)) = (place(&names, &tie.column), place(&names, &tie.companion)) else {
-                continue;
-            };
-            let sources: Vec<_> = tie.sources.iter().map(|name| place(&names, name)).collect();
-            for row in 0..rows {
-                let level = columns[companion][row].parse::<usize>().unwrap_or(0);
-                if let Some(&Some(from)) = level.checked_sub(1).and_then(|source| sources.get(source)) {
-                    columns[to][row] = columns[from][row].clone();
-                }
-            }
-            names.remove(companion);
-            columns.remove(companion);
-        }
-        for sum in &self.sums {
-            let (Some(a), Some(b)) = (place(&names, &sum.first), place(&names, &sum.second)) else { continue };
-            let add = |row: usize| match (number(&columns[a][row]), number(&columns[b][row])) {
-                (Some(x), Some(y)) => sum.column.kind.write(Number::Double(x + y)),
-                _ => String::new(),
-            };
-            let cells = (0..rows).map(add).collect();
-            let position = sum.position.min(names.len());
-            names.insert(position, sum.column.name.clone());
-            columns.insert(position, cells);
-        }
-        Table::new(names, columns)
+    /// Whether a value is rare in its column, of which `code` knows the training table's values.
+    pub(super) fn is_rare(code: &NumericalCode, value: f64) -> bool {
+        let [low, high] = code.rank_interval(value);
+        f64::from(high - low) <= most_of_a_rare_value(code.total() as usize)
     }
 
     /// One sentence for each relation, for people.
@@ -282,15 +239,21 @@ impl Relations {
             self.ties.iter().map(|tie| format!("'{}' often equals '{}'", tie.column, tie.sources.join("' or '")));
         let sum = |sum: &Sum| format!("'{}' is always '{}' + '{}'", sum.column.name, sum.first, sum.second);
         let orders = self.orders.iter().map(|o| format!("'{}' is never above '{}'", o.smaller, o.larger));
-        ties.chain(self.sums.iter().map(sum)).chain(orders).collect()
+        let rules = self.rules.iter().map(|rule| format!("'{}' is kept, as stated", rule.text()));
+        ties.chain(self.sums.iter().map(sum)).chain(orders).chain(rules).collect()
     }
+}
+
+/// How often a value may occur in so many rows and be rare.
+fn most_of_a_rare_value(rows: usize) -> f64 {
+    (COMMON * rows as f64).max(2.0)
 }
 
 impl Numbers {
     fn new(position: usize, values: Vec<f64>) -> Self {
         let mut counts: HashMap<u64, usize> = HashMap::new();
         values.iter().for_each(|x| *counts.entry(x.to_bits()).or_default() += 1);
-        let most = (COMMON * values.len() as f64).max(2.0);
+        let most = most_of_a_rare_value(values.len());
         let rare = values.iter().map(|x| !x.is_nan() && counts[&x.to_bits()] as f64 <= most).collect();
         Self { position, values, rare }
     }
@@ -357,7 +320,7 @@ mod tests {
             names.push(column.name.clone());
             columns.push(cells);
         }
-        let restored = relations.restore(Table::new(names, columns).unwrap()).unwrap();
+        let restored = relations.restore(Table::new(names, columns).unwrap(), &learnt_schema).unwrap();
         assert_eq!(restored.names(), table.names());
         let number = |name: &str, row: usize| restored.column(name).unwrap()[row].parse::<i64>().unwrap();
         for row in 0..600 {
@@ -376,6 +339,6 @@ mod tests {
         let schema = Schema::infer(&table, &SchemaOptions::default()).unwrap();
         let relations = Relations::find(&table, &schema).unwrap();
         assert_eq!(relations, Relations::default(), "{:?}", relations.in_words());
-        assert_eq!(relations.restore(table.clone()).unwrap(), table);
+        assert_eq!(relations.restore(table.clone(), &schema).unwrap(), table);
     }
 }

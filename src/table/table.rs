@@ -62,6 +62,32 @@ impl Table {
         Some(&self.columns[index])
     }
 
+    /// The rows with these indices, in this order.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let pick = |cells: &Vec<String>| rows.iter().map(|&row| cells[row].clone()).collect();
+        Self { names: self.names.clone(), columns: self.columns.iter().map(pick).collect(), rows: rows.len() }
+    }
+
+    /// Tables with the same columns, one under the other.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if there is none or their columns differ.
+    pub fn stack(parts: Vec<Self>) -> Result<Self> {
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().ok_or_else(|| Error::Table("there is no table to put together".into()))?;
+        for part in parts {
+            if part.names != all.names {
+                return Err(Error::Table("tables with different columns cannot be put together".into()));
+            }
+            all.columns.iter_mut().zip(part.columns).for_each(|(all, more)| all.extend(more));
+            all.rows += part.rows;
+        }
+        Ok(all)
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -156,7 +156,7 @@ fn read_levels(name: &str, cells: &[String], levels: &[String]) -> Result<Column
 
 /// The only level that is this cell but for blanks around it, or the same number, or another mark for missing: other
 /// programs may have written the table.
-fn same_otherwise_written(cell: &str, levels: &[String]) -> Option<u32> {
+pub(super) fn same_otherwise_written(cell: &str, levels: &[String]) -> Option<u32> {
     let only = |same: &dyn Fn(&str) -> bool| {
         let mut found = levels.iter().zip(0u32..).filter(|(level, _)| same(level)).map(|(_, index)| index);
         found.next().filter(|_| found.next().is_none())
@@ -169,7 +169,7 @@ fn same_otherwise_written(cell: &str, levels: &[String]) -> Option<u32> {
     })
 }
 
-fn listed(levels: &[String]) -> String {
+pub(super) fn listed(levels: &[String]) -> String {
     const SHOWN: usize = 12;
     let shown: Vec<&str> = levels.iter().take(SHOWN).map(|level| level.trim()).collect();
     let more = levels.len().saturating_sub(SHOWN);

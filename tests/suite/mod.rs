@@ -5,6 +5,8 @@ mod allocation;
 mod cli;
 mod codec;
 mod early_stopping;
+#[cfg(feature = "cli")]
+mod given;
 mod gradient_descent;
 mod gram_properties;
 mod house;

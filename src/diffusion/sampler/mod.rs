@@ -100,6 +100,11 @@ pub enum Start {
         /// Covariance of the data, `d` x `d`.
         covariance: Mat<f64>,
     },
+    /// `alpha row + sqrt(h) eps`, each row by itself: what clean rows of a law become by time `T`.
+    Rows {
+        /// As many rows as are sampled, rows x `d`.
+        rows: Mat<f64>,
+    },
 }
 
 /// How to sample.
@@ -189,6 +194,10 @@ impl Sampler {
             return Err(Error::Empty { what: "the samples' dimension", unit: "column" });
         }
         let start = self.start.prepare(process, d)?;
+        if let Start::Rows { rows: clean } = &self.start {
+            check_shape("the rows to start from", clean.nrows(), clean.ncols(), rows, d)?;
+            check_finite("the rows to start from", clean.as_ref())?;
+        }
         let calls = if self.method == Method::Heun { 2 * self.steps - 1 } else { self.steps };
         let mut out = Panels::zeros(rows, d);
         let batch = self.batch.max(1).div_ceil(CHUNK) * CHUNK;
@@ -209,6 +218,9 @@ impl Sampler {
                 },
             };
             walk.begin(&start);
+            if let Start::Rows { rows: clean } = &self.start {
+                walk.around(clean, from);
+            }
             match self.method {
                 Method::EulerMaruyama => walk.euler_maruyama(&times)?,
                 Method::Ancestral => walk.ancestral(&times)?,

@@ -47,6 +47,17 @@ impl<T: Real, D: Denoiser<T> + ?Sized> Walk<'_, T, D> {
         }
     }
 
+    /// Noise around clean rows at time `T`; they begin with row `first` of `clean`.
+    pub fn around(&mut self, clean: &Mat<f64>, first: usize) {
+        let (alpha, deviation) = (self.process.alpha(self.process.end()), self.process.sqrt_h(self.process.end()));
+        for row in 0..self.x.rows() {
+            for column in 0..self.x.columns() {
+                let noise = self.x.get(row, column).to_f64();
+                self.x.set(row, column, T::from_f64(alpha * clean[(first + row, column)] + deviation * noise));
+            }
+        }
+    }
+
     /// `f = f(x, t)`.
     fn denoise(&mut self, t: f64) -> Result<()> {
         self.denoiser.denoise_into(&mut self.f, &self.x, t)?;

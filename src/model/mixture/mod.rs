@@ -15,10 +15,12 @@
 
 mod components;
 mod em;
+mod given;
 mod posterior;
 #[cfg(test)]
 mod tests;
 
 pub use components::Mixture;
 pub(crate) use em::fit;
+pub(crate) use given::{Conditioner, GivenRow, Pattern};
 pub(crate) use posterior::{Posterior, Scratch};
