@@ -187,11 +187,6 @@ impl GivenCode {
         self.allowed[row * self.codes + code] = true;
     }
 
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Whether nothing is said of any row.
     pub fn says_nothing(&self) -> bool {
         self.ranks.iter().all(Option::is_none) && !self.allowed.contains(&false)

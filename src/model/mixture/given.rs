@@ -66,6 +66,8 @@ struct Part {
 struct Component {
     index: usize,
     log_weight: f32,
+    /// The part of it that is due to open blocks: the posterior takes it from their likelihoods.
+    log_open: f32,
     mean: Vec<f32>,
     part: Arc<Part>,
 }
@@ -186,6 +188,12 @@ impl<'a> Conditioner<'a> {
         let (p, c) = (mixture.layout.numerical, mixture.layout.one_hot());
         let known = &pattern.known;
         let off = |k: usize, i: usize| f64::from(numbers[i]) - f64::from(mixture.means[k * p + i]);
+        let several = |range: &std::ops::Range<usize>| allowed[range.clone()].iter().filter(|may| **may).count() > 1;
+        let open: Vec<std::ops::Range<usize>> = mixture.layout.ranges().filter(several).collect();
+        let share = |k: usize, range: &std::ops::Range<usize>| {
+            let levels = mixture.levels[k * c..][range.clone()].iter().zip(&allowed[range.clone()]);
+            levels.filter(|(_, may)| **may).map(|(q, _)| f64::from(*q)).sum::<f64>().max(1e-30).ln()
+        };
         let mut logs = Vec::with_capacity(mixture.components());
         let mut white = vec![0.0; known.len()];
         for k in 0..mixture.components() {
@@ -196,13 +204,7 @@ impl<'a> Conditioner<'a> {
                 white[i] = (off(k, known[i]) - sum) / factor.lower[(i, i)];
                 log -= 0.5 * white[i] * white[i];
             }
-            for range in mixture.layout.ranges() {
-                let levels = &mixture.levels[k * c..][range.clone()];
-                let sum: f64 =
-                    levels.iter().zip(&allowed[range]).filter(|(_, may)| **may).map(|(q, _)| f64::from(*q)).sum();
-                log += sum.max(1e-30).ln();
-            }
-            logs.push(log);
+            logs.push(log + mixture.layout.ranges().map(|range| share(k, &range)).sum::<f64>());
         }
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = logs.iter().map(|log| (log - top).exp()).sum();
@@ -213,11 +215,10 @@ impl<'a> Conditioner<'a> {
                 let shift: f64 = known.iter().enumerate().map(|(i, &z)| part.slopes[(u, i)] * off(index, z)).sum();
                 (f64::from(mixture.means[index * p + j]) + shift) as f32
             });
-            Component { index, log_weight: log as f32, mean: mean.collect(), part }
+            let log_open = open.iter().map(|range| share(index, range)).sum::<f64>() as f32;
+            Component { index, log_weight: log as f32, log_open, mean: mean.collect(), part }
         });
         let components = components.collect();
-        let several = |range: &std::ops::Range<usize>| allowed[range.clone()].iter().filter(|may| **may).count() > 1;
-        let open = mixture.layout.ranges().filter(several).collect();
         GivenRow { free: pattern.free.clone(), allowed: allowed.to_vec(), open, components }
     }
 }
@@ -280,7 +281,8 @@ impl GivenRow {
                 let d = free[j] - alpha * component.mean[j];
                 gain.iter_mut().zip(&part.across[j * q..][..q]).for_each(|(y, u)| *y += u * d);
             }
-            let (mut square, mut log, mut factors) = (0.0f32, f64::from(component.log_weight), 1.0f64);
+            let log = f64::from(component.log_weight) - f64::from(component.log_open);
+            let (mut square, mut log, mut factors) = (0.0f32, log, 1.0f64);
             for (i, (y, s)) in gain.iter_mut().zip(&part.variances).enumerate() {
                 let v = alpha * alpha * s + h;
                 square += *y * *y / v;
