@@ -82,6 +82,12 @@ pub enum Error {
     /// A fitted model that cannot be used as it is.
     #[error("{0}")]
     Model(String),
+    /// A checkpoint that a fit cannot go on from.
+    #[error("the checkpoint cannot be used: {0}; delete it to begin anew")]
+    Checkpoint(String),
+    /// The observer ended a fit that is to be gone on with later.
+    #[error("the fit was interrupted")]
+    Interrupted,
 }
 
 /// The result type of the library.

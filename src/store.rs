@@ -147,7 +147,25 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
     let numbers = |name: &str| -> Result<Vec<f32>> { read(&file, name, Dtype::F32, f32::from_le_bytes) };
     let [start, end] = header.times;
     let process = ForwardProcess::new(schedule, start, end)?;
+    let columns = header.schema.numerical();
+    let levels = (0..columns).map(|i| read(&file, &format!("codec.levels.{i}"), Dtype::F64, f64::from_le_bytes));
+    let counts = (0..columns).map(|i| read(&file, &format!("codec.counts.{i}"), Dtype::U32, u32::from_le_bytes));
+    let codec = Codec::from_parts(CodecParts {
+        levels: levels.collect::<Result<_>>()?,
+        counts: counts.collect::<Result<_>>()?,
+        exact: header.exact_levels,
+        schema: header.schema,
+        level_counts: header.level_counts,
+    })?;
+    // The columns of the model are those of the table; the base of the paper takes all of them as numbers.
+    let expected = match base {
+        Base::Zero => Layout { numerical: codec.width(), blocks: Vec::new() },
+        _ => Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
+    };
     let layout = Layout { numerical: header.numerical, blocks: header.blocks };
+    if layout != expected || !header.relations.is_sound() {
+        return Err(broken("its network, its table and its relations have different columns".into()));
+    }
     let mixture = match base {
         Base::Zero => None,
         _ => Some(Mixture {
@@ -174,16 +192,6 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
         Network::from_panels(read_matrix(&file, &format!("w.{i}"), Dtype::F32, f32::from_le_bytes)?, signs)
     });
     let stages = stages.collect::<Result<_>>()?;
-    let columns = header.schema.numerical();
-    let levels = (0..columns).map(|i| read(&file, &format!("codec.levels.{i}"), Dtype::F64, f64::from_le_bytes));
-    let counts = (0..columns).map(|i| read(&file, &format!("codec.counts.{i}"), Dtype::U32, u32::from_le_bytes));
-    let codec = Codec::from_parts(CodecParts {
-        levels: levels.collect::<Result<_>>()?,
-        counts: counts.collect::<Result<_>>()?,
-        exact: header.exact_levels,
-        schema: header.schema,
-        level_counts: header.level_counts,
-    })?;
     let calibration = match file.tensor("calibration") {
         Err(_) => None,
         Ok(_) => {

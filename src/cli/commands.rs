@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{Failure, Outcome, arguments, demo, evaluate, fit, impute, info, kernel, remark, sample, verify};
+use super::{Failure, Outcome, arguments, demo, evaluate, fit, impute, info, kernel, sample, signals, verify};
 
 /// Score models by two-layer networks and neural tangent kernels: fit a table, generate a table, see how good it is
 #[derive(Debug, Parser)]
@@ -29,20 +29,20 @@ enum Command {
     Info(info::InfoArgs),
 }
 
-/// Does what the arguments of this program ask for; returns its exit code: 0, or 2 with one sentence on standard error.
+/// Does what the arguments of this program ask for; returns its exit code: 0, or another with one sentence on standard
+/// error, which is 2 for what cannot be done, 3 for a model without training, and 128 and the signal's number for a program that was
+/// interrupted.
 pub fn main() -> ExitCode {
     match arguments::parse().map_err(Failure::new).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            remark(format_args!("error: {failure}"));
-            ExitCode::from(2)
-        }
+        Err(failure) => failure.say(),
     }
 }
 
 fn run(arguments: Arguments) -> Outcome {
     // A level that is not there is said before anything is done.
     crate::simd::Level::from_env()?;
+    signals::watch()?;
     match arguments.command {
         Command::Demo(args) => demo::run(args),
         Command::Fit(args) => fit::run(args),

@@ -1,19 +1,20 @@
 //! `ntk-score fit`: a table goes in, a fitted model comes out.
 
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::files::input;
 use crate::fit::{self, Ended, FitSettings, FittedTable, Length, OptimizerKind, StopRecord, Stopping};
-use crate::store;
-use crate::table::{Codec, Findings, Missing, SchemaOptions, Table};
+use crate::table::{Codec, Findings, Merged, Missing, SchemaOptions, Table, merge_rare};
+use crate::{Error, store};
 use clap::{Args, ValueEnum};
 use faer::Par;
 
+use super::checkpoints::CheckpointArgs;
 use super::columns::{ColumnArgs, CsvArgs, listed, refuse_same};
 use super::rows::RowArgs;
-use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_threads};
+use super::{Failure, Outcome, finish, note, pending, print, progress_bar, signals, use_threads};
 
 /// Fit a score model to a table.
 #[derive(Debug, Args)]
@@ -38,11 +39,16 @@ pub struct FitArgs {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
     #[command(flatten)]
+    checkpoints: CheckpointArgs,
+    #[command(flatten)]
     csv: CsvArgs,
     #[command(flatten)]
     columns: ColumnArgs,
     #[command(flatten)]
     rows: RowArgs,
+    /// Merge the categories of a column that fewer than K rows have into one called (rare), so that the model names none of them
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(2..))]
+    rare: Option<u64>,
     /// What to do with missing cells: learn where they are and generate them in their turn, or refuse the table
     #[arg(long, value_enum, default_value_t = MissingCells::Level)]
     missing: MissingCells,
@@ -112,9 +118,21 @@ pub fn run(args: FitArgs) -> Outcome {
         MissingCells::Level => Missing::Level,
     };
     let options = SchemaOptions { missing, ..args.columns.options(&table)? };
-    let findings = Findings::of(&table, &options)?;
-    let (table, rules) = args.rows.apply(table, &findings.schema.columns)?;
-    let findings = if args.rows.is_empty() { findings } else { Findings::of(&table, &options)? };
+    let mut findings = Findings::of(&table, &options)?;
+    let (mut table, rules) = args.rows.apply(table, &findings.schema.columns)?;
+    if !args.rows.is_empty() {
+        findings = Findings::of(&table, &options)?;
+    }
+    if let Some(least) = args.rare {
+        let (merged, schema, told) = merge_rare(&table, &findings.schema, least as usize)?;
+        for Merged { column, levels, rows, name } in told {
+            note!(
+                "'{column}': {levels} categories that fewer than {least} rows have are merged into '{name}' ({rows} rows)"
+            );
+        }
+        findings = Findings::of(&merged, &SchemaOptions { schema: Some(schema), ..options.clone() })?;
+        table = merged;
+    }
     let lines = listed(&findings.described(&Codec::fit(&table, &findings.schema)?));
     if args.dry_run {
         write_schema(&args, &findings)?;
@@ -125,6 +143,7 @@ pub fn run(args: FitArgs) -> Outcome {
     }
     note!("{}", lines.trim_end());
     let output = pending(&out)?;
+    let (mut checkpoints, from) = args.checkpoints.open(&out)?;
     let length = match (args.budget, args.iterations) {
         (_, Some(k)) => Length::Iterations(k as usize),
         (budget, None) => Length::Budget(budget.unwrap_or(Duration::from_secs(480))),
@@ -155,7 +174,8 @@ pub fn run(args: FitArgs) -> Outcome {
     let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {msg}  {elapsed} (left: {eta})");
     bar.set_message("preparing the base denoiser");
     let mut training = None;
-    let fitted = fit::fit(&table, &settings, &mut |at| {
+    signals::set_last_words(" before a checkpoint was written".into());
+    let fitted = fit::resume(&table, &settings, from, &mut |at, state| {
         if training.is_none() {
             // Not before: nothing is fitted yet where table or settings are refused.
             bar.suspend(|| {
@@ -163,18 +183,22 @@ pub fn run(args: FitArgs) -> Outcome {
                 note!("fitting {rows} rows x {columns} columns, threads: {threads}");
             });
         }
-        let since = training.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
-        let rate = at.iteration as f64 / since.max(1e-3);
+        let (since, first) = *training.get_or_insert_with(|| (Instant::now(), at.iteration - 1));
+        let rate = (at.iteration - first) as f64 / since.elapsed().as_secs_f64().max(1e-3);
         bar.set_position((at.share * 10_000.0) as u64);
         bar.set_message(format!("loss {:.4} + {:.4}  {rate:.0} it/s", at.squared, at.entropy));
-        ControlFlow::Continue(())
+        checkpoints.observe(at, state).map(|()| ControlFlow::Continue(()))
     });
     bar.finish_and_clear();
-    let fitted = fitted?;
+    let fitted = match fitted {
+        Err(Error::Interrupted) => return Err(signals::failure()),
+        fitted => fitted?,
+    };
     for relation in fitted.relations.in_words() {
         note!("kept in generated rows: {relation}");
     }
     finish(output, &out, &store::to_bytes(&fitted)?)?;
+    checkpoints.remove();
     let record = &fitted.record;
     let [squared, entropy] = record.losses;
     note!(
@@ -187,6 +211,9 @@ pub fn run(args: FitArgs) -> Outcome {
         note!("rows held out, {networks} networks: {squared:.4} + {entropy:.4}");
     }
     say(record.ended, &record.stop);
+    if fitted.calibration.is_none() && preset == fit::Preset::Best {
+        note!("warning: there was no time to calibrate the model; give a longer --budget");
+    }
     if let Some(warning) = doubt(&fitted, &table) {
         note!("warning: {warning}");
     }
@@ -194,6 +221,9 @@ pub fn run(args: FitArgs) -> Outcome {
         "wrote {}",
         if out.as_os_str() == "-" { "the model to standard output".into() } else { out.display().to_string() }
     );
+    if record.iterations == 0 {
+        return Err(Failure::untrained());
+    }
     Ok(())
 }
 
@@ -277,12 +307,6 @@ pub fn parse_threads(text: &str) -> Result<usize, String> {
 
 /// Reads a fitted model from its file.
 pub fn read_model(path: &std::path::Path) -> Outcome<fit::FittedTable> {
-    let bytes = if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
-    };
-    let bytes = bytes.map_err(|e| Failure::file("read", path, &e))?;
+    let bytes = input::read(path).map_err(|e| Failure::file("read", path, &e))?;
     store::from_bytes(&bytes).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
 }

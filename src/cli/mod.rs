@@ -1,6 +1,7 @@
 //! The command line: words, progress bars and files; no mathematics.
 
 pub mod arguments;
+mod checkpoints;
 mod columns;
 pub mod commands;
 mod demo;
@@ -15,6 +16,7 @@ mod kernel;
 mod plots;
 mod rows;
 mod sample;
+mod signals;
 mod verify;
 mod verify_page;
 mod verify_plots;
@@ -22,22 +24,50 @@ mod verify_plots;
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::files::output::PendingFile;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// What a command says when it cannot do its work: one sentence.
+/// What a command says when it cannot do its work: one sentence, and how it ends.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    sentence: String,
+    code: u8,
+}
 
 /// The result of a command.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
+    /// The code of a command that could not do its work.
+    const ERROR: u8 = 2;
+    /// The code of a fit that wrote a model without training.
+    const UNTRAINED: u8 = 3;
+
     /// A failure with this sentence.
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+        Self { sentence: sentence.into(), code: Self::ERROR }
+    }
+
+    /// A command that was interrupted.
+    pub fn interrupted(sentence: String, code: u8) -> Self {
+        Self { sentence, code }
+    }
+
+    /// A fit whose time was over before its first iteration; the model is written.
+    pub fn untrained() -> Self {
+        let sentence =
+            "warning: the time was over before the first iteration, so the model is untrained; give a longer --budget";
+        Self { sentence: sentence.into(), code: Self::UNTRAINED }
+    }
+
+    /// Says it, and gives the code to exit with.
+    pub fn say(&self) -> ExitCode {
+        let error = if self.code == Self::ERROR { "error: " } else { "" };
+        note!("{error}{self}");
+        ExitCode::from(self.code)
     }
 
     /// A failure of reading or writing the file at `path`.
@@ -47,19 +77,19 @@ impl Failure {
             std::io::ErrorKind::PermissionDenied => "permission is denied".into(),
             _ => problem.to_string(),
         };
-        Self(format!("cannot {verb} {}: {reason}", path.display()))
+        Self::new(format!("cannot {verb} {}: {reason}", path.display()))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.sentence)
     }
 }
 
 impl From<crate::Error> for Failure {
     fn from(error: crate::Error) -> Self {
-        Self(with_flags(&error.to_string()))
+        Self::new(with_flags(&error.to_string()))
     }
 }
 

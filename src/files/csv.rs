@@ -1,13 +1,12 @@
 //! Tables as CSV files: cells between commas or other delimiters, a header line with the names of the columns.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use csv::{QuoteStyle, ReaderBuilder, StringRecord, WriterBuilder};
 
-use super::dialect;
 use super::output::PendingFile;
+use super::{dialect, input};
 use crate::table::Table;
 use crate::{Error, Result};
 
@@ -55,21 +54,12 @@ pub fn read_with(path: &Path, options: &ReadOptions) -> Result<(Table, Vec<Strin
 }
 
 fn bytes(path: &Path) -> std::result::Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        return Ok(bytes);
-    }
-    if path.is_dir() {
-        return Err("it is a folder; give a CSV file".into());
-    }
-    let read = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(e) if e.kind() == ErrorKind::NotFound => Err("there is no such file".into()),
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err("permission is denied".into()),
-        Err(e) => Err(e.to_string()),
-    }
+    input::read(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => "there is no such file".into(),
+        ErrorKind::PermissionDenied => "permission is denied".into(),
+        ErrorKind::IsADirectory => "it is a folder; give a CSV file".into(),
+        _ => e.to_string(),
+    })
 }
 
 fn parse(bytes: Vec<u8>, options: &ReadOptions) -> std::result::Result<(Table, Vec<String>), String> {

@@ -1,11 +1,12 @@
 //! How a text file of a table is written: compression, encoding, what stands between cells, and whether names stand on top.
 
-use std::io::Read;
+use std::io::ErrorKind;
 
 use csv::ReaderBuilder;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use flate2::read::MultiGzDecoder;
 
+use super::input;
 use crate::table::number::{Cell, is_mark_among_numbers, read_cell};
 
 /// What may stand between cells, the likelier first.
@@ -19,11 +20,10 @@ pub(super) fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }
-    let mut plain = Vec::new();
-    MultiGzDecoder::new(bytes.as_slice())
-        .read_to_end(&mut plain)
-        .map_err(|e| format!("it is compressed with gzip and damaged ({e})"))?;
-    Ok(plain)
+    input::read_all(MultiGzDecoder::new(bytes.as_slice())).map_err(|e| match e.kind() {
+        ErrorKind::Other => format!("it is compressed with gzip, and without that {e}"),
+        _ => format!("it is compressed with gzip and damaged ({e})"),
+    })
 }
 
 /// The text of a file, and how it was converted if it was not UTF-8.

@@ -5,6 +5,7 @@
 
 pub mod csv;
 mod dialect;
+pub mod input;
 pub mod matrix;
 pub mod output;
 pub mod schema;

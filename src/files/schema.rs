@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::input;
 use crate::table::Declared;
 use crate::{Error, Result};
 
@@ -29,11 +30,11 @@ pub fn to_text(columns: &[Declared]) -> Result<String> {
 /// [`Error::Table`] with the file's name and the place if it cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Declared>> {
     let fail = |what: String| Error::Table(format!("cannot read {}: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+    let text = input::read(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => fail("there is no such file".into()),
         _ => fail(e.to_string()),
     })?;
-    let document: Document = serde_json::from_str(&text).map_err(|e| fail(format!("it is no schema: {e}")))?;
+    let document: Document = serde_json::from_slice(&text).map_err(|e| fail(format!("it is no schema: {e}")))?;
     let mut names: Vec<&str> = document.columns.iter().map(|column| column.name.as_str()).collect();
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -1,11 +1,12 @@
 //! The preset `best`: a mixture as base, then networks one after the other, each trained on what is left.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::record::{Ended, Observe, Progress, Record, StopRecord};
+use super::checkpoint::{Checkpoint, Done, Observe, Start};
+use super::record::{Ended, Progress, Record, StopRecord};
 use super::settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 use super::source::TableSource;
-use super::training::{Span, Steps, Trained, Watches, overlap, train};
+use super::training::{Span, Steps, StepsState, Trained, Watches, overlap, train};
 use super::watch::{HeldWatch, RuleWatch, hold_out, spectrum_of_run};
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::kernels::workers;
@@ -22,15 +23,21 @@ const FEWEST_TO_HOLD_OUT: usize = 40;
 /// Share of a time budget that is left for the calibration.
 pub(super) const CALIBRATION_SHARE: f64 = 0.04;
 
+/// Share of a time budget that the base denoiser may take beyond what it cannot do without. On tables of some dozens of columns it
+/// takes some seconds.
+const BASE_SHARE: f64 = 0.5;
+
 /// A fitted model, and how long the forward pass of a row takes in it, in seconds.
 pub(super) struct Best {
     pub model: ScoreModel,
     pub record: Record,
     pub pass: f64,
+    /// Time that the fit has used.
+    pub used: Duration,
 }
 
 /// Fits the model.
-pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant, observe: Observe) -> Result<Best> {
+pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start, observe: Observe) -> Result<Best> {
     let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
     let rows = DataSource::rows(source);
     let stop = settings.stop.unwrap_or(match Stopping::default_of(Preset::Best, optimizer) {
@@ -51,29 +58,44 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant
     let held = (held.rows() > 0).then_some(&held as &dyn DataSource);
     let threads = workers(settings.par);
     let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0)?;
-    let preconditioner = Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed)?;
+    let (base, weights, mut done, mut going) = match start.from.take() {
+        Some(Checkpoint { base, stages, done, going, .. }) => (base, stages, done, Some(going)),
+        None => (None, Vec::new(), Done::default(), None),
+    };
+    let preconditioner = match base {
+        Some(parts) => Preconditioner::from_parts(parts)?,
+        None => {
+            let until = match settings.length {
+                Length::Budget(budget) => {
+                    Some(Instant::now() + budget.mul_f64(BASE_SHARE).saturating_sub(start.used()))
+                }
+                Length::Iterations(_) => None,
+            };
+            Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed, until)?
+        }
+    };
     let outputs = preconditioner.layout().width();
     let groups = preconditioner.input_groups();
-    let training = Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, threads) };
-
-    let mut stages: Vec<Network<f32>> = Vec::new();
-    let mut held_losses = Vec::new();
-    let mut iterations = 0;
-    let mut pass = 0.0;
-    let mut last: Option<(Trained, StopRecord)> = None;
-    for stage in 0..settings.stages.max(1) {
-        let share = 1.0 / (settings.stages.max(1) - stage) as f64;
+    let fresh = |stage: usize| {
         let seed = settings.seed.wrapping_add(stage as u64);
-        let network = Network::sparse(&groups, outputs, settings.width, SparseStart::TABLES, seed)?;
+        Network::sparse(&groups, outputs, settings.width, SparseStart::TABLES, seed)
+    };
+    let before = weights.iter().enumerate().map(|(stage, weights)| fresh(stage)?.with_values(weights));
+    let mut stages = before.collect::<Result<Vec<Network<f32>>>>()?;
+    let training = Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, threads) };
+    let all = settings.stages.max(1);
+    let mut last: Option<(Trained, StopRecord)> = None;
+    for stage in stages.len()..all {
+        let share = 1.0 / (all - stage) as f64;
         let mut held_rows = match held {
             Some(held) => Some(HeldRows::new(held, &preconditioner, &process, &stages, (settings.seed, threads))?),
             None => None,
         };
         let before = held_rows.as_mut().map(|rows| rows.losses(None)).transpose()?;
-        if stage == 0 {
-            held_losses.extend(before);
+        if stage == 0 && going.is_none() {
+            done.held_out_losses.extend(before);
         }
-        let mut run = Run::new(training.clone(), &kept, &process, &preconditioner, &stages, network)?;
+        let mut run = Run::new(training.clone(), &kept, &process, &preconditioner, &stages, fresh(stage)?)?;
         if optimizer != OptimizerKind::Adam {
             // Of the mean loss over a batch, by the largest eigenvalue of its kernel.
             let inputs = run.draw_inputs()?;
@@ -84,23 +106,22 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant
         let rule = rule.map(|rule| Ok::<_, Error>(RuleWatch::new(rule, spectrum(&mut run)?))).transpose()?;
         let mut watches = Watches { rule, held: held_rows.is_some().then(HeldWatch::new), smooth: true };
         let span = match settings.length {
-            Length::Iterations(all) => Span::Iterations(((all - iterations) as f64 * share).round() as usize),
+            Length::Iterations(all) => Span::Iterations(((all - done.iterations) as f64 * share).round() as usize),
             Length::Budget(budget) => {
-                let left = budget.mul_f64(1.0 - CALIBRATION_SHARE).saturating_sub(started.elapsed());
-                Span::Time { begun: Instant::now(), length: left.mul_f64(share) }
+                let left = budget.mul_f64(1.0 - CALIBRATION_SHARE).saturating_sub(start.used());
+                Span::Time(left.mul_f64(share))
             }
         };
-        let begun = Instant::now();
         let weights = training.weights.map(f64::from);
         let mut steps = Stage { run, held: held_rows, optimizer, weights };
-        let (all, count) = (settings.stages.max(1) as f64, iterations);
-        let trained = train(&mut steps, span, &mut watches, &mut |progress| {
-            let share = (stage as f64 + progress.share) / all;
-            observe(&Progress { share, iteration: count + progress.iteration, ..*progress })
+        let trained = train(&mut steps, span, &mut watches, going.take(), &mut |progress, going| {
+            let share = (stage as f64 + progress.share) / all as f64;
+            let progress = Progress { share, iteration: done.iterations + progress.iteration, ..*progress };
+            observe(&progress, &|| start.checkpoint(Some(preconditioner.to_parts()), going()).after(&stages, &done))
         })?;
-        iterations += trained.steps;
+        done.iterations += trained.steps;
         // A step is about two forward passes of its batch.
-        pass += begun.elapsed().as_secs_f64() / (2 * trained.steps.max(1) * settings.batch) as f64;
+        done.pass += trained.used.as_secs_f64() / (2 * trained.steps.max(1) * settings.batch) as f64;
         let after = steps.held.as_mut().map(|rows| rows.losses(Some(&trained.network))).transpose()?;
         let record = StopRecord {
             rule: stop,
@@ -118,25 +139,25 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, started: Instant
         let over = trained.ended == Ended::Cancelled;
         if helps {
             stages.push(trained.network.clone());
-            held_losses.extend(after);
+            done.held_out_losses.extend(after);
         }
         last = Some((trained, record));
         if over || !helps {
             break;
         }
     }
-    let (trained, stop) = last.expect("one network at least was trained");
+    let (trained, stop) = last.ok_or_else(|| Error::Checkpoint("it has as many networks as the fit".into()))?;
     let record = Record {
         rows,
         preset: Preset::Best,
-        iterations,
+        iterations: done.iterations,
         seed: settings.seed,
         losses: trained.losses,
-        held_out_losses: held_losses,
+        held_out_losses: done.held_out_losses,
         ended: trained.ended,
         stop,
     };
-    Ok(Best { model: ScoreModel::new(process, preconditioner, stages)?, record, pass })
+    Ok(Best { model: ScoreModel::new(process, preconditioner, stages)?, record, pass: done.pass, used: start.used() })
 }
 
 /// One network in training on batches with fresh noise.
@@ -174,5 +195,16 @@ impl Steps for Stage<'_> {
 
     fn previous(&self) -> Network<f32> {
         self.run.previous()
+    }
+
+    fn state(&self) -> StepsState {
+        StepsState::Batches(self.run.state())
+    }
+
+    fn restore(&mut self, state: StepsState) -> Result<()> {
+        match state {
+            StepsState::Batches(state) => self.run.restore(state),
+            StepsState::FixedSet(_) => Err(Error::Checkpoint("it is of another preset".into())),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! steps, watched by something that stops; presets differ in what steps.
 
 mod best;
+mod checkpoint;
 mod conditional;
 mod impute;
 mod paper;
@@ -14,9 +15,11 @@ mod source;
 mod training;
 mod watch;
 
-use std::time::Instant;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 pub use crate::model::score_model::ScoreModel;
+pub use checkpoint::Checkpoint;
 pub use conditional::{Completed, Met, complete, sample, sample_where};
 pub use impute::{Fill, Filled, impute};
 pub use record::{Ended, Progress, Record, StopRecord};
@@ -26,12 +29,13 @@ pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 use crate::diffusion::sampler::Sampler;
 use crate::kernels::workers;
 use crate::model::layout::Layout;
+use crate::model::training::HeldRows;
 use crate::table::calibration::Calibration;
 use crate::table::codec::Codec;
 use crate::table::schema::Schema;
 use crate::table::{Relations, Table};
 use crate::{Error, Result, memory};
-use record::Observe;
+use checkpoint::{Observe, Start};
 use source::TableSource;
 
 /// Most rows drawn to calibrate a model, and what keeps their noise apart from that of generated tables.
@@ -47,7 +51,8 @@ pub struct FittedTable {
     pub(crate) codec: Codec,
     /// The score model of the matrix's rows.
     pub model: ScoreModel,
-    /// What brings the normal scores of generated numbers back to a normal distribution; none under [`Preset::Paper`].
+    /// What brings the normal scores of generated numbers back to a normal distribution; none under [`Preset::Paper`], and where a
+    /// budget left no time for it.
     pub(crate) calibration: Option<Calibration>,
     /// How it was fitted.
     pub record: Record,
@@ -59,8 +64,27 @@ pub struct FittedTable {
 /// # Errors
 /// [`Error::Table`] if the table cannot be used, [`Error::Setting`] for unusable settings, [`Error::Diverged`] if training
 /// leaves the finite numbers.
-pub fn fit(table: &Table, settings: &FitSettings, observe: Observe) -> Result<FittedTable> {
-    let started = Instant::now();
+pub fn fit(
+    table: &Table,
+    settings: &FitSettings,
+    observe: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<FittedTable> {
+    resume(table, settings, None, &mut |progress, _| Ok(observe(progress)))
+}
+
+/// A [`fit`] that can be interrupted: after every iteration `observe` is also given a function that takes out the fit's state,
+/// and a later call goes on `from` there. An error that it returns, such as [`Error::Interrupted`], ends the fit at once.
+///
+/// # Errors
+/// As for [`fit`], and [`Error::Checkpoint`] if `from` is of another table, of other settings or of another version of this
+/// program.
+pub fn resume(
+    table: &Table,
+    settings: &FitSettings,
+    from: Option<Checkpoint>,
+    observe: Observe,
+) -> Result<FittedTable> {
+    let start = Start::new(table, settings, from)?;
     let schema = Schema::infer(table, &settings.schema)?;
     let mut relations = match settings.preset {
         Preset::Best => Relations::find(table, &schema)?,
@@ -79,44 +103,80 @@ pub fn fit(table: &Table, settings: &FitSettings, observe: Observe) -> Result<Fi
         rows: codec.ranks(table)?,
         layout: Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
     };
-    // Weights, gradient, two moments, an average and a spare copy, at the most; and the rows of the data.
-    let inputs = 2 * codec.width() as u128 + 10 * codec.numerical() as u128 + 4;
-    let network = settings.width as u128 * (6 * inputs + codec.width() as u128) * size_of::<f32>() as u128;
-    memory::check("the network", network)?;
-    let rows = table.rows() as u128 * inputs * size_of::<f32>() as u128;
-    memory::check("the coded table", if settings.preset == Preset::Paper { 6 * rows } else { rows })?;
-    // Noisy and clean values, inputs and outputs of each row of a batch.
-    memory::check("a batch", settings.batch as u128 * (8 * inputs + 64) * size_of::<f32>() as u128)?;
+    check_memory(table.rows(), &source.layout, settings)?;
     match settings.preset {
         Preset::Best => {
-            let best::Best { model, record, pass } = best::fit(&source, settings, started, observe)?;
+            let best::Best { model, record, pass, used } = best::fit(&source, settings, start, observe)?;
             let rows = match settings.length {
                 Length::Iterations(_) => CALIBRATION_ROWS,
-                Length::Budget(budget) => {
-                    // A sampled row takes two passes a step.
-                    let time = budget.mul_f64(best::CALIBRATION_SHARE).as_secs_f64();
-                    let fitting = time / (pass.max(1e-9) * (2 * SampleSettings::STEPS) as f64);
-                    (fitting as usize).clamp(CALIBRATION_ROWS / 16, CALIBRATION_ROWS)
-                }
+                Length::Budget(budget) => rows_in_time(budget, used, pass),
             };
-            let calibration = Some(calibrate(&model, rows, settings)?);
+            let calibration = if rows > 0 { Some(calibrate(&model, rows, settings)?) } else { None };
             Ok(FittedTable { relations, codec, model, calibration, record })
         }
         Preset::Paper => {
-            let (model, record) = paper::fit(&source, settings, started, observe)?;
+            let (model, record) = paper::fit(&source, settings, start, observe)?;
             Ok(FittedTable { relations, codec, model, calibration: None, record })
         }
     }
 }
 
+/// Checks that there is memory for everything that a fit holds at the same time.
+fn check_memory(rows: usize, layout: &Layout, settings: &FitSettings) -> Result<()> {
+    let (numbers, width) = (layout.numerical as u128, layout.width() as u128);
+    // Numbers three times, with steps, and codes; as many as there are in any preset.
+    let inputs = 6 * numbers + width + 4;
+    // Weights, two moments, an average, those of the last good step, of the best network on rows held out and of the finished
+    // one, and the state that goes into a checkpoint; each network with its signs.
+    let network = settings.width as u128 * (12 * inputs + 4 * width);
+    // Noisy, clean and base values, the outputs and their errors, inputs.
+    let row = 10 * width + inputs;
+    let (batch, held, coded) = match settings.preset {
+        Preset::Best => (settings.batch as u128, HeldRows::MOST as u128, 2 * numbers + layout.blocks.len() as u128),
+        Preset::Paper => (0, 0, 6 * (inputs + width)),
+    };
+    let drawn = if numbers > 0 { calibrator(layout).batch as u128 * row + CALIBRATION_ROWS as u128 * width } else { 0 };
+    let needs = [
+        ("the network", network),
+        ("the coded table", rows as u128 * coded),
+        ("a batch", batch * row),
+        ("what is computed of the rows held out", held * row),
+        ("what is computed of the rows that calibrate the model", drawn),
+    ];
+    memory::check_together("a fit of this table", &needs.map(|(what, count)| (what, count * size_of::<f32>() as u128)))
+}
+
+/// The sampler that models are calibrated with. The rows that it moves at a time do not change the result.
+fn calibrator(layout: &Layout) -> Sampler {
+    let mut sampler = Sampler::new(SampleSettings::METHOD, SampleSettings::STEPS);
+    // About 64 million numbers: where columns are many, all rows at a time would be most of what a fit takes.
+    sampler.batch = ((64 << 20) / (12 * layout.width().max(1))).min(CALIBRATION_ROWS);
+    sampler
+}
+
+/// How many rows there is time to calibrate with; none if the fewest that serve would take a budget too far.
+fn rows_in_time(budget: Duration, used: Duration, pass: f64) -> usize {
+    // A sampled row takes two passes a step.
+    let each = pass.max(1e-9) * (2 * SampleSettings::STEPS) as f64;
+    let time = budget.mul_f64(best::CALIBRATION_SHARE).as_secs_f64();
+    let least = CALIBRATION_ROWS / 16;
+    if used.as_secs_f64() + each * least as f64 > 1.05 * budget.as_secs_f64() + 1.0 {
+        return 0;
+    }
+    ((time / each) as usize).clamp(least, CALIBRATION_ROWS)
+}
+
 /// Draws rows from the model and notes how their numbers are distributed: a denoiser that is a little too cautious makes them
 /// a little too narrow, in every column's own way.
 fn calibrate(model: &ScoreModel, rows: usize, settings: &FitSettings) -> Result<Calibration> {
-    let sampler = Sampler::new(SampleSettings::METHOD, SampleSettings::STEPS);
+    let numbers = model.preconditioner().layout().numerical;
+    if numbers == 0 {
+        return Calibration::fit(Vec::new());
+    }
+    let sampler = calibrator(model.preconditioner().layout());
     let mut denoiser = model.batch_denoiser(workers(settings.par));
     let seed = settings.seed ^ CALIBRATION_SEED;
     let rows = sampler.run(model.process(), &mut denoiser, rows, seed, settings.par, &mut |_, _| ())?;
-    let numbers = model.preconditioner().layout().numerical;
     let columns = (0..numbers).map(|i| (0..rows.rows()).map(|j| f64::from(rows.get(j, i))).collect());
     Calibration::fit(columns.collect())
 }

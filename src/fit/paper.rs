@@ -1,15 +1,13 @@
 //! The preset `paper`: full-batch descent of the plain network on a regression set that is drawn once, until the rule stops it.
 
-use std::time::Instant;
-
 use faer::Mat;
 
-use super::record::{Observe, Record, StopRecord};
+use super::checkpoint::{Observe, Start};
+use super::record::{Record, StopRecord};
 use super::settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 use super::source::TableSource;
-use super::training::{Span, Steps, Watches, overlap, train};
+use super::training::{Span, Steps, StepsState, Watches, overlap, train};
 use super::watch::{HeldWatch, RuleWatch, hold_out};
-use crate::Result;
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::diffusion::regression_set::{Localisation, RegressionSettings, regression_set};
 use crate::kernels::descent::{Workspace, forward_into};
@@ -20,6 +18,7 @@ use crate::network::{Network, Trainer, least_squares};
 use crate::regression::early_stopping::noise_in_flow;
 use crate::regression::operator::MatrixFree;
 use crate::regression::quadrature::Quadrature;
+use crate::{Error, Result};
 
 /// First diffusion time of the variance-preserving process: a noise of 1 to 2 % of the signal.
 const START: f64 = 1e-3;
@@ -28,7 +27,7 @@ const START: f64 = 1e-3;
 pub(super) fn fit(
     source: &TableSource,
     settings: &FitSettings,
-    started: Instant,
+    mut start: Start,
     observe: Observe,
 ) -> Result<(ScoreModel, Record)> {
     let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Descent);
@@ -36,7 +35,7 @@ pub(super) fn fit(
     let rule = stop.rule(optimizer)?;
     let (seed, par) = (settings.seed, settings.par);
     let process = ForwardProcess::new(Schedule::VARIANCE_PRESERVING, START, 1.0)?;
-    let preconditioner = Preconditioner::fit(Base::Zero, source, None, &process, workers(par), seed)?;
+    let preconditioner = Preconditioner::fit(Base::Zero, source, None, &process, workers(par), seed, None)?;
     let data = source.matrix(&preconditioner, seed);
     let domain = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
     let set = regression_set(&process, data.as_ref(), &domain, seed)?;
@@ -74,9 +73,12 @@ pub(super) fn fit(
     let mut watches = Watches { rule, held: by_rows, smooth: false };
     let span = match settings.length {
         Length::Iterations(all) => Span::Iterations(all),
-        Length::Budget(budget) => Span::Time { begun: started, length: budget },
+        Length::Budget(budget) => Span::Time(budget.saturating_sub(start.used())),
     };
-    let trained = train(&mut steps, span, &mut watches, observe)?;
+    let going = start.from.take().map(|from| from.going);
+    let trained = train(&mut steps, span, &mut watches, going, &mut |progress, going| {
+        observe(progress, &|| start.checkpoint(None, going()))
+    })?;
     debug_assert_eq!(samples, steps.z.rows() as f64);
     let record = Record {
         rows: data.nrows(),
@@ -143,5 +145,16 @@ impl Steps for FixedSet {
 
     fn previous(&self) -> Network<f32> {
         self.trainer.previous()
+    }
+
+    fn state(&self) -> StepsState {
+        StepsState::FixedSet(self.trainer.state())
+    }
+
+    fn restore(&mut self, state: StepsState) -> Result<()> {
+        match state {
+            StepsState::FixedSet(state) => self.trainer.restore(&state),
+            StepsState::Batches(_) => Err(Error::Checkpoint("it is of another preset".into())),
+        }
     }
 }

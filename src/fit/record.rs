@@ -1,11 +1,6 @@
 //! What a fit did: what it says on the way, and what is stored with the model.
 
-use std::ops::ControlFlow;
-
 use super::settings::{Preset, Stopping};
-
-/// Told after every iteration where the fit stands; breaking ends it, with the model as it is.
-pub(super) type Observe<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 
 /// Where a fit stands.
 #[derive(Debug, Clone, Copy, PartialEq)]

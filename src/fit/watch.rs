@@ -81,15 +81,42 @@ pub(super) fn hold_out(rows: usize, seed: u64) -> Result<[Vec<usize>; 2]> {
     Ok(parts)
 }
 
-/// Hold-out, watching a training run: the best network so far, and when to look again.
+/// Hold-out, watching a training run: the best network so far, when it was looked at last, and when to look again.
 pub(super) struct HeldWatch {
+    looked: usize,
     next: usize,
     best: Option<(usize, f64, Network<f32>)>,
 }
 
+/// The same in plain data: weights in the order of memory.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct HeldState {
+    looked: usize,
+    next: usize,
+    best: Option<(usize, f64, Vec<f32>)>,
+}
+
 impl HeldWatch {
     pub fn new() -> Self {
-        Self { next: FIRST_LOOK, best: None }
+        Self { looked: 0, next: FIRST_LOOK, best: None }
+    }
+
+    pub fn state(&self) -> HeldState {
+        let best = self.best.as_ref().map(|(at, loss, network)| (*at, *loss, network.w().values().to_vec()));
+        HeldState { looked: self.looked, next: self.next, best }
+    }
+
+    /// The watch in this state; `network` is one of those it compares.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the state is of a network of another size.
+    pub fn from_state(state: HeldState, network: &Network<f32>) -> Result<Self> {
+        let best = match state.best {
+            Some((at, loss, weights)) => Some((at, loss, network.clone().with_values(&weights)?)),
+            None => None,
+        };
+        Ok(Self { looked: state.looked, next: state.next, best })
     }
 
     /// Whether it is time to look.
@@ -97,14 +124,19 @@ impl HeldWatch {
         iteration >= self.next
     }
 
-    /// Notes the loss on the held-out rows; whether to stop.
-    pub fn tell(&mut self, iteration: usize, loss: f64, network: impl FnOnce() -> Network<f32>) -> bool {
+    /// Notes the loss on the held-out rows.
+    pub fn tell(&mut self, iteration: usize, loss: f64, network: impl FnOnce() -> Network<f32>) {
+        self.looked = iteration;
         self.next = iteration + (iteration / 8).max(1);
         if self.best.as_ref().is_none_or(|best| loss < best.1) {
             self.best = Some((iteration, loss, network()));
         }
+    }
+
+    /// Whether to stop after this iteration.
+    pub fn exceeded(&self, iteration: usize) -> bool {
         let best = self.best.as_ref().map_or(iteration, |best| best.0);
-        iteration >= AT_LEAST && iteration >= 2 * best
+        self.looked == iteration && iteration >= AT_LEAST && iteration >= 2 * best
     }
 
     /// Iteration and network that were best.
@@ -125,7 +157,8 @@ mod tests {
         for iteration in 1..2000 {
             if watch.due(iteration) {
                 let loss = (iteration as f64 - 370.0).abs();
-                if watch.tell(iteration, loss, || network(iteration as u64)) {
+                watch.tell(iteration, loss, || network(iteration as u64));
+                if watch.exceeded(iteration) {
                     stopped = Some(iteration);
                     break;
                 }

@@ -110,6 +110,16 @@ impl<T: Scalar> Panels<T> {
         unsafe { std::slice::from_raw_parts_mut(self.data.as_mut_ptr().cast(), self.data.len() * PANEL) }
     }
 
+    /// Overwrites all values, padding rows with them, by what [`Panels::values`] gave; whether there are as many.
+    #[must_use]
+    pub(crate) fn take_values(&mut self, values: &[T]) -> bool {
+        let fits = self.data.len() * PANEL == values.len();
+        if fits {
+            self.values_mut().copy_from_slice(values);
+        }
+        fits
+    }
+
     /// The entry at `row`, `column`.
     ///
     /// # Panics

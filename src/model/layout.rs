@@ -4,6 +4,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Which columns of a matrix are numbers and which are blocks of one-hot codes: first the numbers, then the blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct Layout {
     /// How many leading columns are numbers.
     pub numerical: usize,

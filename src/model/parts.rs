@@ -9,6 +9,7 @@ const ALL_STEPS: usize = 128;
 
 /// Which base denoiser stands under the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Base {
     /// `b = 0`, `c = 1`, identity links, inputs `(x, t - T0)`: the system as HRX have it.
@@ -39,6 +40,7 @@ impl Base {
 
 /// Everything a [`Preconditioner`](super::preconditioner::Preconditioner) has learned, in plain data: for storing it.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreconditionerParts {
     /// Which base denoiser.
     pub base: Base,

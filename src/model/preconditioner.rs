@@ -10,6 +10,8 @@
 //!
 //! Everything here works on blocks of 64 rows side by side (`RowBlock`), each row at its own time.
 
+use std::time::Instant;
+
 use faer::{Mat, MatRef};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -42,7 +44,8 @@ pub struct Preconditioner {
 }
 
 impl Preconditioner {
-    /// Fits the base to the rows of `train` under `process`; rows of `held` choose the size of a mixture and measure its error.
+    /// Fits the base to the rows of `train` under `process`; rows of `held` choose the size of a mixture and measure its error. A
+    /// mixture has as many components as can be fitted `until` then, but one at least.
     ///
     /// # Errors
     /// [`Error::Empty`] without rows or columns, [`Error::NotFinite`] if the data are not finite.
@@ -53,6 +56,7 @@ impl Preconditioner {
         process: &ForwardProcess,
         workers: usize,
         seed: u64,
+        until: Option<Instant>,
     ) -> Result<Self> {
         let mut layout = train.layout().clone();
         if train.rows() == 0 || layout.width() == 0 {
@@ -82,9 +86,9 @@ impl Preconditioner {
         let most = if base == Base::Gaussian { 1 } else { COMPONENTS };
         let numbers = |source| AsNumbers { source, preconditioner: fitted.clone() };
         let mixture = if base == Base::Gaussian {
-            mixture::fit(&numbers(train), None, most, workers, seed)?
+            mixture::fit(&numbers(train), None, most, workers, seed, until)?
         } else {
-            mixture::fit(train, held, most, workers, seed)?
+            mixture::fit(train, held, most, workers, seed, until)?
         };
         fitted.parts.mixture = Some(mixture);
         fitted.parts.scales = vec![1.0; GRID * fitted.parts.layout.numerical];

@@ -13,7 +13,7 @@ use crate::diffusion::process::ForwardProcess;
 use crate::kernels::descent::{Rule, forward_into};
 use crate::kernels::share::for_each_item;
 use crate::kernels::{PANEL, Panels};
-use crate::network::{Network, Trainer};
+use crate::network::{Network, Trainer, TrainerState};
 use crate::random::{Purpose, chunk_streams, stream};
 use crate::{Error, Result};
 
@@ -225,6 +225,31 @@ impl<'a> Run<'a> {
         self.trainer.previous()
     }
 
+    /// Everything the next steps depend on.
+    pub(crate) fn state(&self) -> RunState {
+        RunState {
+            trainer: self.trainer.state(),
+            order: self.order.clone(),
+            position: self.position,
+            shuffle: self.shuffle.clone(),
+            streams: self.clean.iter().map(|(_, rng, _)| rng.clone()).collect(),
+        }
+    }
+
+    /// Takes up the state of a run with the same settings on the same rows.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it does not fit this run.
+    pub(crate) fn restore(&mut self, state: RunState) -> Result<()> {
+        if (state.order.len(), state.streams.len()) != (self.order.len(), self.clean.len()) {
+            return Err(Error::Checkpoint("it has another number of rows or another batch".into()));
+        }
+        self.trainer.restore(&state.trainer)?;
+        (self.order, self.position, self.shuffle) = (state.order, state.position, state.shuffle);
+        self.clean.iter_mut().zip(state.streams).for_each(|((_, rng, _), state)| *rng = state);
+        Ok(())
+    }
+
     /// Rows in order of a fresh shuffle per pass through the data, times stratified over the batch, fresh noise; then base and
     /// networks before this one.
     fn draw_batch(&mut self) -> Result<()> {
@@ -254,6 +279,19 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What a run needs to go on, in plain data.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct RunState {
+    trainer: TrainerState<f32>,
+    /// The rows in the order of this pass, and how many of them are used.
+    order: Vec<u32>,
+    position: usize,
+    /// Random numbers of the order, and of times and noise of each block of the batch.
+    shuffle: Xoshiro256PlusPlus,
+    streams: Vec<Xoshiro256PlusPlus>,
+}
+
 /// Losses per row and column of a kind from sums over rows and columns.
 fn mean_losses(sums: [f64; 2], rows: usize, layout: &Layout) -> [f64; 2] {
     let per_row = sums.map(|sum| sum / rows as f64);
@@ -271,7 +309,7 @@ pub struct HeldRows<'a> {
 
 impl<'a> HeldRows<'a> {
     /// Most rows looked at, and fewest: few rows are drawn several times.
-    const MOST: usize = 4096;
+    pub(crate) const MOST: usize = 4096;
     const FEWEST: usize = 2048;
 
     /// Draws the rows of `source` and sends them through `stages`.

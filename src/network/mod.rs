@@ -7,4 +7,5 @@ mod trainer;
 
 pub use network::Network;
 pub(crate) use network::{ALWAYS, SparseStart};
+pub(crate) use trainer::TrainerState;
 pub use trainer::{Trainer, least_squares};

@@ -183,6 +183,18 @@ impl<T: Real> Network<T> {
         self.w.rows()
     }
 
+    /// The same signs with weights in the order of memory, as [`Panels::values`] gives them.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if there are more or fewer of them.
+    pub(crate) fn with_values(mut self, values: &[T]) -> Result<Self> {
+        if self.w.take_values(values) {
+            Ok(self)
+        } else {
+            Err(Error::Checkpoint("it has a network of another size".into()))
+        }
+    }
+
     /// The same signs with other weights, such as an average.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::Network;
 use crate::kernels::Panels;
 use crate::kernels::Real;
-use crate::kernels::descent::{self, BackwardInputs, Optimizer, Rule, Step, Workspace};
+use crate::kernels::descent::{self, BackwardInputs, Optimizer, OptimizerState, Rule, Step, Workspace};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::{Error, Result};
 
@@ -18,6 +18,17 @@ pub struct Trainer<T> {
     workspaces: Vec<Workspace<T>>,
     /// Weights, and their average where it is kept, of the last step whose loss was finite.
     good: (Panels<T>, Option<Panels<T>>),
+    last_loss: f64,
+    steps: usize,
+    rises: usize,
+}
+
+/// What a trainer needs to go on, in plain data; weights in the order of memory.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct TrainerState<T> {
+    weights: Vec<T>,
+    optimizer: OptimizerState<T>,
     last_loss: f64,
     steps: usize,
     rises: usize,
@@ -94,6 +105,31 @@ impl<T: Real> Trainer<T> {
         self.last_loss = loss;
         self.steps += 1;
         Ok(loss)
+    }
+
+    /// Everything the next steps depend on.
+    pub(crate) fn state(&self) -> TrainerState<T> {
+        let Self { network, optimizer, last_loss, steps, rises, .. } = self;
+        TrainerState {
+            weights: network.w.values().to_vec(),
+            optimizer: optimizer.state(),
+            last_loss: *last_loss,
+            steps: *steps,
+            rises: *rises,
+        }
+    }
+
+    /// Takes up the state of a trainer of the same network and rule.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is of another network or rule.
+    pub(crate) fn restore(&mut self, state: &TrainerState<T>) -> Result<()> {
+        if !self.network.w.take_values(&state.weights) || !self.optimizer.restore(&state.optimizer) {
+            return Err(Error::Checkpoint("it has a network of another size or another optimizer".into()));
+        }
+        self.good = (self.network.w.clone(), self.optimizer.average().cloned());
+        (self.last_loss, self.steps, self.rises) = (state.last_loss, state.steps, state.rises);
+        Ok(())
     }
 
     /// The network as it stands.

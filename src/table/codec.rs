@@ -130,6 +130,9 @@ impl Codec {
         let (mut formats, mut blocks, mut indicators) = (Vec::new(), Vec::new(), Vec::new());
         for column in &schema.columns {
             formats.extend(column.kind.number_format());
+            if !column.kind.has_sound_decimals() {
+                return wrong("a column has more decimals than there can be");
+            }
             indicators.extend(column.kind.missing().map(|_| 2));
             if let ColumnKind::Categorical { levels } = &column.kind {
                 blocks.push(levels.len());

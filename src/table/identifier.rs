@@ -66,11 +66,14 @@ impl Identifier {
     /// New values, all different and none of them from the training table.
     pub(super) fn generate(&self, rows: usize, seed: u64) -> Vec<String> {
         match &self.0 {
-            Pattern::Counter { next, step } => (0..rows).map(|row| (next + step * row as i128).to_string()).collect(),
+            Pattern::Counter { next, step } => {
+                let value = |row: usize| next.saturating_add(step.saturating_mul(row as i128));
+                (0..rows).map(|row| value(row).to_string()).collect()
+            }
             Pattern::Text { shapes, taken } => {
                 let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
                 let mut made: HashSet<String> = HashSet::new();
-                let total: usize = shapes.iter().map(|(count, _)| count).sum();
+                let total = shapes.iter().fold(0usize, |total, (count, _)| total.saturating_add(*count));
                 let mut draw = || {
                     for longer in 0.. {
                         for _ in 0..TRIES {

@@ -191,6 +191,10 @@ impl Column<'_> {
         let mut format = NumberFormat::of(self.filled());
         if let Some([fewest, most]) = self.declared.and_then(|declared| declared.decimals) {
             format = NumberFormat { minimum_decimals: fewest.min(most), maximum_decimals: most };
+            if !format.is_sound() {
+                let (name, most) = (self.name, NumberFormat::MOST_DECIMALS);
+                return Err(Error::Table(format!("column '{name}' cannot have more than {most} decimals")));
+            }
         }
         let whole = |(cell, missing): (&Cell, &bool)| match cell {
             _ if *missing => true,

@@ -120,7 +120,7 @@ impl NumberFormat {
                 more += needed[place];
                 more > few(total)
             })
-            .unwrap_or(0);
+            .map_or(0, |place| place.min(Self::MOST_DECIMALS));
         let (total, mut fewer) = (shown.iter().sum::<usize>(), 0);
         let minimum = (0..shown.len()).find(|&place| {
             fewer += shown[place];
@@ -144,6 +144,14 @@ impl NumberFormat {
         }
         let value: f64 = cell.parse().unwrap_or(f64::NAN);
         (value - self.rounded(value)).abs() <= 64.0 * f64::EPSILON * value.abs().max(1.0)
+    }
+
+    /// Most decimals that any number is written with: the shortest form of the smallest doubles needs no more.
+    pub(super) const MOST_DECIMALS: usize = 340;
+
+    /// Whether numbers can have so many decimals.
+    pub(super) fn is_sound(&self) -> bool {
+        self.minimum_decimals <= self.maximum_decimals && self.maximum_decimals <= Self::MOST_DECIMALS
     }
 
     /// The nearest number with no more decimals than the format has.

@@ -47,7 +47,12 @@ impl NumericalCode {
         format: NumberFormat,
     ) -> Option<Self> {
         let in_order = match &exact {
-            Some(exact) => exact.len() == levels.len() && exact.windows(2).all(|pair| pair[0] < pair[1]),
+            // Whole numbers have 64 bits and times some more; differences of what is here do not overflow.
+            Some(exact) => {
+                exact.len() == levels.len()
+                    && exact.windows(2).all(|pair| pair[0] < pair[1])
+                    && exact.iter().all(|level| level.unsigned_abs() < 1 << 100)
+            }
             None => levels.windows(2).all(|pair| pair[0] < pair[1]),
         };
         let finite = levels.iter().all(|level| level.is_finite());

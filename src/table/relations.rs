@@ -233,6 +233,11 @@ impl Relations {
         f64::from(high - low) <= most_of_a_rare_value(code.total() as usize)
     }
 
+    /// Whether what is written back can be written.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sums.iter().all(|sum| sum.column.kind.has_sound_decimals())
+    }
+
     /// One sentence for each relation, for people.
     pub fn in_words(&self) -> Vec<String> {
         let ties =

@@ -84,6 +84,15 @@ impl ColumnKind {
         }
     }
 
+    /// Whether its cells have no more decimals than numbers or times can have.
+    pub(super) fn has_sound_decimals(&self) -> bool {
+        match self {
+            Self::Numerical { format, .. } => format.is_sound(),
+            Self::Time { format, .. } => format.is_sound(),
+            _ => true,
+        }
+    }
+
     /// A number as a cell of this column.
     pub(super) fn write(&self, number: Number) -> String {
         match (self, number) {

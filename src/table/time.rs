@@ -139,6 +139,11 @@ impl TimeFormat {
         self.written(value).unwrap_or_default()
     }
 
+    /// Whether times can have so many decimals: they are counted in nanoseconds.
+    pub(super) fn is_sound(&self) -> bool {
+        self.decimals <= 9
+    }
+
     fn written(&self, value: i128) -> Option<String> {
         let offset = Offset::from_seconds(self.offset.unwrap_or(0)).ok()?;
         let at = match self.unit_of() {
@@ -147,7 +152,7 @@ impl TimeFormat {
                 Date::new(year.try_into().ok()?, month as i8, 1).ok()?.to_datetime(Time::midnight())
             }
             Unit::Days => {
-                let at = jiff::Timestamp::from_second((value * 86_400).try_into().ok()?).ok()?;
+                let at = jiff::Timestamp::from_second(value.checked_mul(86_400)?.try_into().ok()?).ok()?;
                 Offset::UTC.to_datetime(at)
             }
             Unit::Clock | Unit::Instant => {

@@ -184,7 +184,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     let set = regression_set(&process, data.as_ref(), &settings, seed)?;
     let samples = set.inputs.nrows();
     let source = MatrixSource::new(single(data.as_ref()));
-    let preconditioner = Preconditioner::fit(Base::Gaussian, &source, None, &process, threads, seed)?;
+    let preconditioner = Preconditioner::fit(Base::Gaussian, &source, None, &process, threads, seed, None)?;
     let judge = Judge { mixture: &mixture, process: &process, preconditioner: &preconditioner };
     // The regression of the residual: (X_0 - b) / c on z.
     let noisy = |set: &RegressionSet<f64>| Mat::from_fn(set.inputs.nrows(), 2, |j, i| set.inputs[(j, i)]);

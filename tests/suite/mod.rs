@@ -1,6 +1,7 @@
 //! One module per subject; `cli` runs the program from the outside.
 
 mod allocation;
+mod checkpoints;
 #[cfg(feature = "cli")]
 mod cli;
 mod codec;
@@ -13,6 +14,9 @@ mod house;
 mod kernel_regression;
 mod metrics;
 mod mixture;
+#[cfg(feature = "model-file")]
+mod model_files;
+mod planted;
 mod quadrature;
 #[cfg(feature = "cli")]
 mod table_cases;

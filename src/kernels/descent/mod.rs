@@ -33,6 +33,7 @@ pub use entry::{forward_into, gradient_into, update};
 // With an explicit level, for the crate's own tests and benchmarks.
 #[doc(hidden)]
 pub use entry::{forward_with, gradient_with, update_with};
+pub(crate) use optimizer::OptimizerState;
 pub use optimizer::{Optimizer, Rule};
 
 use super::patterns::ActivationPatterns;

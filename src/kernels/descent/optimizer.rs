@@ -97,6 +97,23 @@ impl<T: Scalar> Optimizer<T> {
         self.iteration
     }
 
+    /// Everything the next updates depend on; what is not kept is empty.
+    pub(crate) fn state(&self) -> OptimizerState<T> {
+        let values = |panels: &Option<Panels<T>>| panels.as_ref().map_or_else(Vec::new, |p| p.values().to_vec());
+        OptimizerState { iteration: self.iteration, panels: [&self.first, &self.second, &self.average].map(values) }
+    }
+
+    /// Takes up a state; whether it fits.
+    #[must_use]
+    pub(crate) fn restore(&mut self, state: &OptimizerState<T>) -> bool {
+        self.iteration = state.iteration;
+        let kept = [&mut self.first, &mut self.second, &mut self.average];
+        kept.into_iter().zip(&state.panels).all(|(panels, values)| match panels {
+            Some(panels) => panels.take_values(values),
+            None => values.is_empty(),
+        })
+    }
+
     /// Counts an update and fixes its numbers.
     pub(super) fn begin(&mut self, step: Step) -> Numbers<T> {
         let Step { rate, decay } = step;
@@ -127,6 +144,14 @@ impl<T: Scalar> Optimizer<T> {
             .flatten()
             .try_for_each(|p| p.expect_shape("the optimizer's state", w.rows(), w.columns()))
     }
+}
+
+/// An optimizer's state in plain data: how many updates were made; velocities and average in the order of memory.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct OptimizerState<T> {
+    iteration: u64,
+    panels: [Vec<T>; 3],
 }
 
 /// The numbers of one update.

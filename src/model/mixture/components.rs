@@ -8,6 +8,7 @@ pub(super) const FLOOR: f32 = 1e-4;
 
 /// A fitted mixture.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "model-file", derive(serde::Serialize, serde::Deserialize))]
 pub struct Mixture {
     /// What the columns are.
     pub(crate) layout: Layout,

@@ -7,6 +7,8 @@
 //! Covariances are shrunk towards the pooled covariance within components, and that by the oracle-approximating intensity of
 //! Chen, Wiesel, Eldar and Hero (2010) towards its diagonal: with fewer rows than columns the shrinkage does the work.
 
+use std::time::{Duration, Instant};
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
 use rand::RngExt;
@@ -51,7 +53,8 @@ struct Block {
     log_density: f64,
 }
 
-/// Fits a mixture of at most `most` components to `train`, choosing their number by the likelihood of `held`.
+/// Fits a mixture of at most `most` components to `train`, choosing their number by the likelihood of `held`. It does not begin
+/// what would probably end after `until`, but one component there always is.
 ///
 /// # Errors
 /// [`Error::NotFinite`] if the data are not finite.
@@ -61,7 +64,10 @@ pub(crate) fn fit(
     most: usize,
     workers: usize,
     seed: u64,
+    until: Option<Instant>,
 ) -> Result<Mixture> {
+    let begun = Instant::now();
+    let fits = |more: Duration| until.is_none_or(|until| Instant::now() + more < until);
     let mut em = Em::new(train, workers, seed);
     let mut held = held.filter(|held| held.rows() > 0).map(|held| Em::new(held, workers, seed));
     let mut mixture = em.first()?;
@@ -76,7 +82,8 @@ pub(crate) fn fit(
         if better {
             best = Some((score.unwrap_or(0.0), mixture.clone()));
         }
-        if !better || 2 * mixture.components() > most {
+        // With twice as many components everything so far takes twice as long once more.
+        if !better || 2 * mixture.components() > most || !fits(2 * begun.elapsed()) {
             break;
         }
         let Some(split) = em.split(&mixture) else { break };
@@ -88,6 +95,9 @@ pub(crate) fn fit(
     let (_, mut mixture) = best.expect("one component was scored");
     if mixture.components() > 1 {
         for _ in 0..LAST_STEPS {
+            if !fits(Duration::ZERO) {
+                break;
+            }
             em.next(&mut mixture)?;
         }
     }

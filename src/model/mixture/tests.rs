@@ -153,9 +153,9 @@ impl DataSource for Clusters {
 #[test]
 fn two_clusters_are_found_with_their_shares_directions_and_categories() {
     let source = Clusters(Layout { numerical: 2, blocks: vec![2] });
-    let one = fit(&source, None, 1, 1, 0).unwrap();
+    let one = fit(&source, None, 1, 1, 0, None).unwrap();
     assert_eq!(one.components(), 1);
-    let two = fit(&source, None, 2, 2, 0).unwrap();
+    let two = fit(&source, None, 2, 2, 0, None).unwrap();
     assert_eq!(two.components(), 2);
     assert!(two.is_sound());
     let first = usize::from(two.means[0] < 0.0);
@@ -167,5 +167,5 @@ fn two_clusters_are_found_with_their_shares_directions_and_categories() {
     let axis = &two.axes[(2 * first + short) * 2..][..2];
     assert!((axis[0] + axis[1]).abs() < 0.05, "{axis:?}");
     // Who computes changes nothing.
-    assert_eq!(two, fit(&source, None, 2, 3, 0).unwrap());
+    assert_eq!(two, fit(&source, None, 2, 3, 0, None).unwrap());
 }

@@ -219,3 +219,27 @@ fn missing_cells_are_refused_or_learnt() {
     assert!((30..180).contains(&count(3, "NA")), "{}", count(3, "NA"));
     assert!(rows.iter().all(|cells| cells[0].is_empty() || cells[0].parse::<u32>().is_ok()));
 }
+
+#[test]
+fn categories_of_few_rows_are_merged_and_said() {
+    let (folder, table) = folder();
+    let text = table_text(240).replacen("Bath", "Zug", 2);
+    fs::write(&table, text).unwrap();
+    let output = fit(folder.path(), &table, "m.safetensors", &["--rare", "3"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("'town': 1 categories that fewer than 3 rows have"), "{said}");
+    let model = fs::read(folder.path().join("m.safetensors")).unwrap();
+    assert!(!model.windows(3).any(|window| window == b"Zug") && model.windows(6).any(|window| window == b"(rare)"));
+    assert_refused(&fit(folder.path(), &table, "m.safetensors", &["--rare", "1"]), &["--rare"]);
+}
+
+#[test]
+fn a_model_without_training_says_so() {
+    let (folder, table) = folder();
+    let output = run(&["fit", table.to_str().unwrap(), "--out", "m.safetensors", "--budget", "0.001s"], folder.path());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("untrained") && said.contains("--budget"), "{said}");
+    let sample = ["sample", "m.safetensors", "--rows", "10", "--steps", "4", "--out", "s.csv"];
+    assert!(run(&sample, folder.path()).status.success());
+}

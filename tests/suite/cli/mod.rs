@@ -3,5 +3,9 @@
 mod evaluate;
 mod fit;
 mod info;
+#[cfg(unix)]
+mod interruption;
 mod kernel;
+#[cfg(target_os = "linux")]
+mod limits;
 mod verify;
