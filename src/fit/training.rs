@@ -130,13 +130,16 @@ pub(super) struct Trained {
     pub losses: [f64; 2],
 }
 
+/// Sees the progress of training, and takes its state where it wants to keep it.
+type Look<'a> = &'a mut dyn FnMut(&Progress, &dyn Fn() -> Going) -> Result<ControlFlow<()>>;
+
 /// Trains until `span` is over, a watch stops, or `observe` breaks; goes on where `from` stood, if it is given.
 pub(super) fn train(
     steps: &mut dyn Steps,
     span: Span,
     watches: &mut Watches,
     from: Option<Going>,
-    observe: &mut dyn FnMut(&Progress, &dyn Fn() -> Going) -> Result<ControlFlow<()>>,
+    observe: Look<'_>,
 ) -> Result<Trained> {
     let mut at = match from {
         Some(going) => going.restore(watches, steps)?,

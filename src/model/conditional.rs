@@ -369,8 +369,8 @@ mod tests {
                     parts.push((weight, MEANS[k][1] + b / a * off, c - b * b / a, LEVELS[k][1] / (1.0 - LEVELS[k][0])));
                 }
                 let total: f64 = parts.iter().map(|part| part.0).sum();
-                let average =
-                    |f: &dyn Fn(&(f64, f64, f64, f64)) -> f64| parts.iter().map(|p| p.0 * f(p)).sum::<f64>() / total;
+                type Part = (f64, f64, f64, f64);
+                let average = |f: &dyn Fn(&Part) -> f64| parts.iter().map(|p| p.0 * f(p)).sum::<f64>() / total;
                 let wanted = average(&|p| p.1);
                 let deviation = (average(&|p| p.2 + p.1 * p.1) - wanted * wanted).sqrt();
                 let share = average(&|p| p.3);
@@ -398,6 +398,7 @@ mod tests {
         let mut known = Known::nothing(&Layout { numerical: 2, blocks: vec![3] }, 4000);
         (0..known.rows).for_each(|row| known.allowed_mut(row)[..2].fill(false));
         let rows = run(&model, &known, Method::Heun);
+        #[allow(clippy::needless_range_loop)] // The column is looked up in three tables.
         for column in 0..2 {
             let ([mean, spread], shares) = summary(&rows, &model, column);
             let weights = [0, 1, 2].map(|k| WEIGHTS[k] * LEVELS[k][2]);

@@ -346,7 +346,7 @@ mod tests {
     use crate::table::{Schema, SchemaOptions};
 
     fn table() -> Table {
-        let number = |i: usize| if i % 7 == 0 { String::new() } else { (10 * i).to_string() };
+        let number = |i: usize| if i.is_multiple_of(7) { String::new() } else { (10 * i).to_string() };
         let columns = vec![
             (0..60).map(number).collect(),
             (0..60).map(|i| ["Bath", "Como", "a<b"][i % 3].to_owned()).collect(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 fn model(preset: Preset) -> Vec<u8> {
     let row = |i: usize| {
         let (a, b) = (i * i % 97, i * 7 % 31);
-        let price = if i % 9 == 0 { "NA".to_owned() } else { format!("{a}.{b:02}") };
+        let price = if i.is_multiple_of(9) { "NA".to_owned() } else { format!("{a}.{b:02}") };
         let large = (9_007_199_254_740_993u64 + (i * i * i) as u64).to_string();
         let date = format!("2024-{:02}-{:02} {:02}:30", 1 + i % 12, 1 + i % 28, i % 24);
         [
@@ -130,7 +130,7 @@ fn fields_that_cannot_be_are_refused() {
         ("/times/1".into(), json!(-1)),
     ] {
         let mut own = own.clone();
-        *own.pointer_mut(&path).unwrap_or_else(|| panic!("{path} in {own}")) = value;
+        *own.pointer_mut(&path).unwrap_or_else(|| panic!("no {path}")) = value;
         let mut header = header.clone();
         header["__metadata__"]["ntk_score"] = own.to_string().into();
         assert!(from_bytes(&joined(&header, tensors)).is_err(), "{path}");
