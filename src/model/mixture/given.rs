@@ -163,15 +163,18 @@ impl<'a> Conditioner<'a> {
                 }
             }
             let (mut axes, mut variances) = (vec![0.0; q * q], vec![FLOOR; q]);
-            match foreign(Par::Seq, || left.self_adjoint_eigen(Side::Lower)) {
-                Ok(eigen) => {
+            // Where every number is known there is nothing to decompose, and faer refuses to.
+            let eigen = (q > 0).then(|| foreign(Par::Seq, || left.self_adjoint_eigen(Side::Lower)));
+            match eigen {
+                None => {}
+                Some(Ok(eigen)) => {
                     for i in 0..q {
                         (0..q).for_each(|j| axes[i * q + j] = eigen.U()[(j, i)] as f32);
                         variances[i] = (eigen.S()[i] as f32).max(FLOOR);
                     }
                 }
                 // Finite and symmetric: it converges; should it not, the coordinate axes still give a mixture.
-                Err(_) => (0..q).for_each(|i| {
+                Some(Err(_)) => (0..q).for_each(|i| {
                     axes[i * q + i] = 1.0;
                     variances[i] = (left[(i, i)] as f32).max(FLOOR);
                 }),
