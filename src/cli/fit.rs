@@ -62,7 +62,7 @@ pub struct FitArgs {
     #[arg(long, value_enum)]
     optimizer: Option<Optimizer>,
     /// What ends training before its time or iterations are used: the rule of early stopping with the constant of the theory (2e)
-    /// or the sharper 1, or a tenth of the rows held out [default: sharp for paper (none with adam), none for best]
+    /// or the sharper 1, or a tenth of the rows held out [default: theory for paper (none with adam), holdout for best]
     #[arg(long, value_enum, value_name = "RULE")]
     stop: Option<Stop>,
     /// Networks, each reading what those before it made of a row; one that does not help on rows held out is left out
@@ -71,6 +71,9 @@ pub struct FitArgs {
     /// Rows in a batch
     #[arg(long, value_name = "ROWS")]
     batch: Option<usize>,
+    /// Noisy samples of each row that the preset paper draws, once, before it trains [default: 1]
+    #[arg(long, value_name = "L", value_parser = parse_draws)]
+    draws: Option<usize>,
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -158,6 +161,10 @@ pub fn run(args: FitArgs) -> Outcome {
     settings.width = args.width.unwrap_or(settings.width);
     settings.stages = args.stages.unwrap_or(settings.stages);
     settings.batch = args.batch.unwrap_or(settings.batch);
+    if args.draws.is_some() && preset != fit::Preset::Paper {
+        return Err(Failure::new("--draws is for --preset paper; the preset best draws anew for every batch"));
+    }
+    settings.draws = args.draws.unwrap_or(settings.draws);
     settings.seed = args.seed;
     settings.par = Par::rayon(threads);
     settings.optimizer = args.optimizer.map(|o| match o {
@@ -297,6 +304,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 fn parse_stages(text: &str) -> Result<usize, String> {
     let stages = text.parse::<usize>().ok().filter(|s| (1..=16).contains(s));
     stages.ok_or_else(|| "give a number of networks from 1 to 16".into())
+}
+
+fn parse_draws(text: &str) -> Result<usize, String> {
+    let draws = text.parse::<usize>().ok().filter(|draws| (1..=1024).contains(draws));
+    draws.ok_or_else(|| "give a number of draws from 1 to 1024".into())
 }
 
 /// A number of threads from 1 to 1024.

@@ -61,9 +61,10 @@ struct Identity {
 impl Identity {
     /// Of the fit of this table with these settings; the number of threads is not among them.
     fn of(table: &Table, settings: &FitSettings) -> Self {
-        let FitSettings { preset, schema, rules, width, stages, optimizer, length, stop, batch, seed, par: _ } =
+        let FitSettings { preset, schema, rules, width, stages, optimizer, length, stop, batch, draws, seed, par: _ } =
             settings;
-        let settings = format!("{:?}", (preset, schema, rules, width, stages, optimizer, length, stop, batch, seed));
+        let settings =
+            format!("{:?}", (preset, schema, rules, width, stages, optimizer, length, stop, batch, draws, seed));
         Self {
             program: env!("CARGO_PKG_VERSION").into(),
             table: fingerprint(&(table.names(), table.columns())),

@@ -20,6 +20,9 @@ use crate::regression::operator::MatrixFree;
 use crate::regression::quadrature::Quadrature;
 use crate::{Error, Result};
 
+/// Adam's step size, which unlike gradient descent's has no unit of the loss: the one that Kingma and Ba recommend.
+const ADAM: f64 = 1e-3;
+
 /// First diffusion time of the variance-preserving process: a noise of 1 to 2 % of the signal.
 const START: f64 = 1e-3;
 
@@ -37,13 +40,15 @@ pub(super) fn fit(
     let process = ForwardProcess::new(Schedule::VARIANCE_PRESERVING, START, 1.0)?;
     let preconditioner = Preconditioner::fit(Base::Zero, source, None, &process, workers(par), seed, None)?;
     let data = source.matrix(&preconditioner, seed);
-    let domain = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
+    let domain = RegressionSettings { draws: settings.draws, localisation: Some(Localisation::new(&process)) };
     let set = regression_set(&process, data.as_ref(), &domain, seed)?;
-    // One sample per row of the table: samples held out are rows held out.
-    let [kept, held] = match stop {
-        Stopping::HoldOut => hold_out(set.inputs.nrows(), seed)?,
-        _ => [(0..set.inputs.nrows()).collect(), Vec::new()],
-    };
+    // Rows are held out with all their samples, which share a label.
+    let mut out = vec![false; data.nrows()];
+    if stop == Stopping::HoldOut {
+        hold_out(data.nrows(), seed)?[1].iter().for_each(|&row| out[row] = true);
+    }
+    let [held, kept] = [true, false]
+        .map(|which| (0..set.sources.len()).filter(|&j| out[set.sources[j]] == which).collect::<Vec<usize>>());
     let pick = |from: &Mat<f32>, rows: &[usize]| Mat::from_fn(rows.len(), from.ncols(), |j, i| from[(rows[j], i)]);
     let inputs = pick(&set.inputs, &kept);
     let z = Panels::from_matrix("the regression inputs", inputs.as_ref())?;
@@ -117,8 +122,8 @@ struct FixedSet {
 
 impl Steps for FixedSet {
     fn step(&mut self, _: f64) -> Result<[f64; 2]> {
-        let Self { trainer, z, labels, step, .. } = self;
-        let rate = *step / z.rows() as f64;
+        let Self { trainer, z, labels, step, optimizer, .. } = self;
+        let rate = if *optimizer == OptimizerKind::Adam { ADAM } else { *step / z.rows() as f64 };
         let loss = trainer.step(z, rate, 0.0, |outputs, errors| least_squares(outputs, labels, errors))?;
         Ok([loss / z.rows() as f64 / labels.columns() as f64, 0.0])
     }

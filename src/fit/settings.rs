@@ -93,7 +93,7 @@ impl Stopping {
     pub(super) fn default_of(preset: Preset, optimizer: OptimizerKind) -> Self {
         match preset {
             Preset::Best => Stopping::HoldOut,
-            Preset::Paper if optimizer != OptimizerKind::Adam => Stopping::Sharp,
+            Preset::Paper if optimizer != OptimizerKind::Adam => Stopping::Theory,
             Preset::Paper => Stopping::None,
         }
     }
@@ -150,11 +150,14 @@ pub struct FitSettings {
     pub optimizer: Option<OptimizerKind>,
     /// How long to train.
     pub length: Length,
-    /// What ends training before that; the preset's own if there is none: [`Stopping::Sharp`] for [`Preset::Paper`] (unless the
+    /// What ends training before that; the preset's own if there is none: [`Stopping::Theory`] for [`Preset::Paper`] (unless the
     /// optimizer is Adam), [`Stopping::HoldOut`] for [`Preset::Best`].
     pub stop: Option<Stopping>,
     /// Rows in a batch of [`Preset::Best`].
     pub batch: usize,
+    /// Noisy samples of each row in the regression set of [`Preset::Paper`], 1 or more. Draws of a row share its label, and with
+    /// it the label's error: the stopping rule counts them as if they did not.
+    pub draws: usize,
     /// Seed of everything that is drawn.
     pub seed: u64,
     /// How parallel to be; the result does not depend on it.
@@ -174,6 +177,7 @@ impl FitSettings {
             length,
             stop: None,
             batch: 1024,
+            draws: 1,
             seed: 0,
             par: Par::rayon(0),
         }
@@ -192,7 +196,7 @@ mod tests {
         assert!(Stopping::Sharp.rule(OptimizerKind::Adam).is_err());
         assert_eq!(Stopping::Theory.rule(OptimizerKind::Nesterov).unwrap().unwrap().constant, StoppingRule::THEORY);
         assert_eq!(Stopping::HoldOut.rule(OptimizerKind::Adam).unwrap(), None);
-        assert_eq!(Stopping::default_of(Preset::Paper, OptimizerKind::Descent), Stopping::Sharp);
+        assert_eq!(Stopping::default_of(Preset::Paper, OptimizerKind::Descent), Stopping::Theory);
         assert_eq!(Stopping::default_of(Preset::Best, OptimizerKind::Descent), Stopping::HoldOut);
     }
 }
