@@ -6,8 +6,8 @@
 
 use faer::{Mat, Par};
 use ntk_score::kernels::gram::{cross_gram_into, gram};
+use ntk_score::regression::closed_form::ClosedForm;
 use ntk_score::regression::early_stopping::StoppingRule;
-use ntk_score::regression::kernel_regression::ClosedForm;
 
 /// N inputs (x, 1) with x in [-1, 1]: the constant makes functions possible that are not homogeneous.
 fn inputs(n: usize) -> Mat<f64> {
@@ -32,8 +32,7 @@ fn main() -> ntk_score::Result<()> {
     // One decomposition gives every iteration of gradient descent.
     let regression = ClosedForm::new(gram(z.as_ref(), Par::Seq)?.as_ref(), y.as_ref(), Par::Seq)?;
     let step = regression.default_step()?;
-    let residual = |iteration| regression.residual(step, iteration);
-    let stop = StoppingRule::SHARP.stop(regression.spectrum(), step * n as f64, 1, residual)?;
+    let stop = regression.stop(StoppingRule::SHARP, step)?;
 
     let mut cross = Mat::zeros(tested, n);
     cross_gram_into(cross.as_mut(), test.as_ref(), z.as_ref(), Par::Seq)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::memory;
 use crate::regression::spectrum::Effort;
-use crate::theory::{self, Claim, RULES, Report, Settings, Verdict};
+use crate::theory::{self, Claim, RULES, Report, RuleRow, Settings, Verdict};
 use clap::Args;
 
 use super::columns::{ColumnArgs, CsvArgs};
@@ -20,7 +20,8 @@ use super::{Failure, Outcome, finish, note, pending, print, progress_bar, use_th
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ntk-score verify --quick
-  ntk-score verify --out theory --table train.csv --drop ID")]
+  ntk-score verify --out theory --table train.csv --drop ID
+  ntk-score verify --rules 128,256,512 --seed 100   (the table of docs/theory.md)")]
 pub struct VerifyArgs {
     /// Folder for verify.html and verify.json
     #[arg(long, value_name = "DIR", default_value = "ntk-score-verify")]
@@ -31,6 +32,11 @@ pub struct VerifyArgs {
     /// First seed of everything that is drawn
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 62))]
     seed: u64,
+    /// Only compare the stopping rules on problems that no choice has seen, with each of these numbers of samples and two seeds, and
+    /// print the table
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(32..=8192))]
+    #[arg(conflicts_with_all = ["quick", "table", "out"])]
+    rules: Vec<u64>,
     /// A table (CSV with a header line) on which to find the width at which networks leave the kernel regime
     #[arg(long, value_name = "TABLE.csv")]
     table: Option<PathBuf>,
@@ -46,6 +52,9 @@ pub struct VerifyArgs {
 /// Runs the command.
 pub fn run(args: VerifyArgs) -> Outcome {
     let threads = use_threads(args.threads)?;
+    if !args.rules.is_empty() {
+        return compare_rules(&args);
+    }
     let table = args.table.as_ref().map(|path| args.csv.read(path)).transpose()?;
     fs::create_dir_all(&args.out).map_err(|e| Failure::file("create", &args.out, &e))?;
     let [page, data] = ["verify.html", "verify.json"].map(|name| args.out.join(name));
@@ -81,12 +90,35 @@ pub fn run(args: VerifyArgs) -> Outcome {
     print(&format!("{}\n{seconds:.0} s; the plots are in {page}, all points in {data}\n", summary(&report)))
 }
 
+/// The table of the page on theory.
+fn compare_rules(args: &VerifyArgs) -> Outcome {
+    let sizes: Vec<usize> = args.rules.iter().map(|&n| n as usize).collect();
+    let bar = progress_bar(10_000, "{bar:30} {percent:>3} %  {elapsed} (left: {eta})");
+    let found = theory::unseen(&sizes, args.seed..args.seed + 2, &mut |share| {
+        bar.set_position((share * 10_000.0) as u64);
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    let mut text = format!("| problem | cases | {} |\n|{}\n", RULES.join(" | "), "---|".repeat(RULES.len() + 2));
+    for row in &found.rows {
+        let cells = row.median.iter().zip(&row.worst).map(|(median, worst)| verify_page::ratio(*median, *worst, 3));
+        let cells: Vec<String> = cells.collect();
+        text += &format!("| {} | {} | {} |\n", verify_page::case_name(row), row.cases, cells.join(" | "));
+    }
+    if let Some(all) = found.rows.last() {
+        let means: Vec<String> = all.mean.iter().map(|mean| format!("{mean:.3}")).collect();
+        text += &format!("| mean of all | {} | {} |\n", all.cases, means.join(" | "));
+    }
+    print(&text)
+}
+
 /// A verdict in words.
 pub fn words(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Holds => "holds",
         Verdict::Faster => "holds as a bound: faster",
         Verdict::Fails => "does not hold",
+        Verdict::Undecided => "not decided",
     }
 }
 
@@ -103,9 +135,11 @@ fn summary(report: &Report) -> String {
     text += "\nError at the stop over the lowest error of any iteration: median (worst)\n";
     text += &format!("{:<28}{}\n", "", RULES.map(|name| format!("{name:>20}")).concat());
     for row in &report.rules.rows {
-        let cells = row.median.iter().zip(&row.worst).map(|(median, worst)| format!("{median:.3} ({worst:.2})"));
-        let cells: String = cells.map(|cell| format!("{cell:>20}")).collect();
-        text += &format!("{:<28}{cells}\n", verify_page::case_name(row));
+        text += &rule_line(row);
+    }
+    text += "\nThe same on problems that no choice of a rule has seen\n";
+    for row in &report.unseen.rows {
+        text += &rule_line(row);
     }
     let mean = |f: fn(&theory::Tails) -> f64| theory::median(report.tails.iter().map(f));
     text += &format!(
@@ -119,4 +153,10 @@ fn summary(report: &Report) -> String {
         text += &format!("\n{}\n", verify_page::regime_in_words(regime));
     }
     text
+}
+
+fn rule_line(row: &RuleRow) -> String {
+    let cells = row.median.iter().zip(&row.worst).map(|(median, worst)| verify_page::ratio(*median, *worst, 3));
+    let cells: String = cells.map(|cell| format!("{cell:>20}")).collect();
+    format!("{:<28}{cells}\n", verify_page::case_name(row))
 }

@@ -18,8 +18,10 @@ use crate::model::score_model::ScoreModel;
 use crate::model::training::{Run, Training};
 use crate::network::{Network, Trainer, least_squares};
 use crate::random::{Purpose, normal, stream};
-use crate::regression::early_stopping::{StoppingRule, iteration_grid};
-use crate::regression::kernel_regression::{ClosedForm, predict};
+use crate::regression::closed_form::ClosedForm;
+use crate::regression::early_stopping::StoppingRule;
+use crate::regression::kernel_regression::predict;
+use crate::regression::risk::iteration_grid;
 use crate::{Error, Result};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -199,11 +201,9 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     observe(0.02, "spectrum of the kernel");
     let kernel = gram::gram(training.inputs.as_ref(), par)?;
     let closed = ClosedForm::new(kernel.as_ref(), residual.as_ref(), par)?;
-    let (spectrum, step) = (closed.spectrum().clone(), closed.default_step()?);
-    // The rule speaks of the mean loss: its step is N times the one of the summed loss.
-    let rule_step = step * samples as f64;
-    let stop = StoppingRule::SHARP.stop(&spectrum, rule_step, 2, |tau| closed.residual(step, tau))?;
-    let theory = StoppingRule::theory(stop.noise).stop(&spectrum, rule_step, 2, |_| 0.0)?;
+    let step = closed.default_step()?;
+    let stop = closed.stop(StoppingRule::SHARP, step)?;
+    let theory = closed.stop(StoppingRule::theory(stop.noise), step)?;
     let at_stop = stop.iterations.clamp(1, MOST_ITERATIONS);
 
     observe(0.1, "kernel regression");

@@ -14,6 +14,7 @@ mod regime;
 mod slope;
 mod stopping;
 mod tails;
+mod unseen;
 mod widths;
 
 pub use claims::{Claim, Verdict};
@@ -22,6 +23,7 @@ pub use regime::{LEFT, Regime, RegimePoint};
 pub use slope::median;
 pub use stopping::{Case, RULES, Rate, RuleRow, Rules, WINDOWS};
 pub use tails::{Stopped, Tails};
+pub use unseen::unseen;
 pub use widths::{Convergence, WidthPoint, Widths};
 
 use crate::Result;
@@ -55,6 +57,9 @@ struct Size {
     /// Largest number of samples with other than plain inputs.
     largest_other: usize,
     seeds: u64,
+    /// Sizes and seeds of the comparison on other problems.
+    unseen: &'static [usize],
+    unseen_seeds: u64,
     table_widths: [u32; 2],
     table_seeds: u64,
 }
@@ -68,6 +73,8 @@ const FULL: Size = Size {
     largest_compared: Some(8192),
     largest_other: 4000,
     seeds: 5,
+    unseen: &[128, 256, 512, 1024],
+    unseen_seeds: 2,
     table_widths: [7, 15],
     table_seeds: 3,
 };
@@ -81,6 +88,8 @@ const QUICK: Size = Size {
     largest_compared: None,
     largest_other: 1000,
     seeds: 5,
+    unseen: &[128, 256],
+    unseen_seeds: 1,
     table_widths: [7, 11],
     table_seeds: 2,
 };
@@ -107,6 +116,8 @@ pub struct Report {
     pub growth: Vec<Case>,
     /// The stopping rules compared.
     pub rules: Rules,
+    /// The stopping rules compared on problems that no choice has seen.
+    pub unseen: Rules,
     /// Localisation on heavy-tailed data.
     pub tails: Vec<Tails>,
     /// The kernel regime on a table, if one was given.
@@ -147,6 +158,9 @@ pub fn run(settings: &Settings<'_>, observe: &mut dyn FnMut(f64, &str)) -> Resul
         part(0.08, 0.35, share, "networks of many widths");
     })?;
     let tails = tails::run(seeds(5), &mut |share| part(0.35, 0.38, share, "heavy tails"))?;
+    let unseen = unseen::unseen(size.unseen, seeds(size.unseen_seeds), &mut |share| {
+        part(0.38, 0.6, share, "stopping rules on other problems");
+    })?;
     let mut tasks = Vec::new();
     for seed in seeds(size.seeds) {
         for d in COMPARED {
@@ -171,7 +185,7 @@ pub fn run(settings: &Settings<'_>, observe: &mut dyn FnMut(f64, &str)) -> Resul
             }
         }
     }
-    let mut cases = stopping::run(&mut tasks, &mut |share| part(0.38, 1.0, share, "stopping rules"))?;
+    let mut cases = stopping::run(&mut tasks, &mut |share| part(0.6, 1.0, share, "stopping rules"))?;
     // Sorted by what is regressed on what, the plain ones first.
     let other = cases.split_off(cases.partition_point(|case| case.inputs == Inputs::Plain));
     let rated = |c: &&Case| c.window == "all" && DIMENSIONS.contains(&c.d);
@@ -190,6 +204,7 @@ pub fn run(settings: &Settings<'_>, observe: &mut dyn FnMut(f64, &str)) -> Resul
         rates,
         growth,
         rules,
+        unseen,
         tails,
         regime,
     })

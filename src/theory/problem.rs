@@ -9,7 +9,7 @@ use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSe
 use crate::kernels::Panels;
 use crate::kernels::gram::{cross_gram_into, gram};
 use crate::random::{Purpose, normal, stream};
-use crate::regression::kernel_regression::ClosedForm;
+use crate::regression::closed_form::ClosedForm;
 use crate::regression::operator::MatrixFree;
 use crate::regression::quadrature::Quadrature;
 use crate::regression::spectrum::Spectrum;
@@ -65,7 +65,8 @@ impl Problem {
         let mixture = if d == 2 {
             GaussianMixture::spiral()
         } else {
-            let mut random = stream(d as u64, Purpose::Data);
+            // Of a seed that no data have, lest the means be the first numbers of some.
+            let mut random = stream(u64::MAX - d as u64, Purpose::Data);
             let means = Mat::from_fn(COMPONENTS, d, |_, _| normal::<f64>(&mut random));
             GaussianMixture::new(&[1.0; COMPONENTS], means.as_ref(), &[STD; COMPONENTS])?
         };
@@ -125,7 +126,7 @@ impl Problem {
 }
 
 /// Kernel regression of `labels` on `inputs` at every iteration: by all eigenvectors, or beyond [`EXACT`] samples by quadrature
-/// and a Krylov space of products in single precision, without an N x N matrix. Also the last iteration to be believed.
+/// and a Krylov space of products in single precision, without an N x N matrix.
 /// With a `spectrum` that is good enough none is computed beyond [`EXACT`] samples.
 pub(super) fn solve(
     inputs: MatRef<'_, f64>,
@@ -133,11 +134,10 @@ pub(super) fn solve(
     spectrum: Option<&Spectrum>,
     seed: u64,
     par: Par,
-) -> Result<(ClosedForm, u64)> {
+) -> Result<ClosedForm> {
     let (n, d) = (inputs.nrows(), labels.ncols());
     if n <= EXACT {
-        let kernel = gram(inputs, par)?;
-        return Ok((ClosedForm::new(kernel.as_ref(), labels, par)?, 1_000_000));
+        return ClosedForm::new(gram(inputs, par)?.as_ref(), labels, par);
     }
     let mut operator = MatrixFree::new(single(inputs).as_ref(), par)?;
     let settings = Quadrature { block: 16, sweeps: 6, probes: 16, steps: 20, seed, par };
@@ -146,12 +146,11 @@ pub(super) fn solve(
         None => settings.run(&mut operator)?.spectrum()?,
     };
     let products = (640 / d).max(48);
-    let closed = ClosedForm::in_krylov_space(&mut operator, labels, products * d, spectrum, par)?;
-    Ok((closed, (products * products) as u64))
+    ClosedForm::in_krylov_space(&mut operator, labels, products * d, spectrum, par)
 }
 
 /// `count` of the samples, each the farthest in angle from those chosen before: the first, then on.
-pub(super) fn separated(sample: &Sample, count: usize) -> Sample {
+pub(super) fn farthest(sample: &Sample, count: usize) -> Sample {
     let (n, columns) = (sample.inputs.nrows(), sample.inputs.ncols());
     let norm = |j: usize| (0..columns).map(|k| sample.inputs[(j, k)].powi(2)).sum::<f64>().sqrt();
     let cosine = |i: usize, j: usize| {
@@ -176,13 +175,13 @@ pub(super) fn cross(tests: MatRef<'_, f64>, samples: MatRef<'_, f64>, par: Par) 
 }
 
 /// A product on this thread.
-fn times(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Mat<f64> {
+pub(super) fn times(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Mat<f64> {
     let mut out = Mat::zeros(left.nrows(), right.ncols());
     foreign(Par::Seq, || matmul(out.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq));
     out
 }
 
-fn with_constant(z: MatRef<'_, f64>) -> Mat<f64> {
+pub(super) fn with_constant(z: MatRef<'_, f64>) -> Mat<f64> {
     Mat::from_fn(z.nrows(), z.ncols() + 1, |j, k| if k < z.ncols() { z[(j, k)] } else { 1.0 })
 }
 
@@ -238,5 +237,21 @@ pub(super) fn for_all<T: Sync, R: Send>(
     match failed {
         Some(error) => Err(error),
         None => Ok(results.into_iter().map(|r| r.expect("every task has sent its result")).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_not_the_numbers_that_data_are_made_of() {
+        for d in [8, 24] {
+            let problem = Problem::new(d, WHOLE, Inputs::Plain).unwrap();
+            let mut same = stream(d as u64, Purpose::Data);
+            let first: Vec<f64> = (0..d).map(|_| normal(&mut same)).collect();
+            let means = problem.mixture.means();
+            assert!((0..d).all(|i| means[(0, i)] != first[i]));
+        }
     }
 }

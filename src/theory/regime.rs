@@ -93,11 +93,11 @@ pub(super) fn run(
     let tests = regression_set(&process, pick(used, tested).as_ref(), &settings, seed ^ 0x7465_7374)?;
     let (d, n) = (coded.ncols(), set.inputs.nrows());
 
-    let (closed, _) = solve(set.inputs.as_ref(), set.labels.as_ref(), None, seed, Par::rayon(0))?;
+    let closed = solve(set.inputs.as_ref(), set.labels.as_ref(), None, seed, Par::rayon(0))?;
     // Signs that agree by chance make the largest eigenvalue of a narrow network's kernel larger than the limit's.
     let narrowest = widths.iter().copied().min().unwrap_or(1) as f64;
     let eta = closed.default_step()? / (1.0 + (d as f64 / narrowest).sqrt()).powi(2);
-    let stop = StoppingRule::SHARP.stop(closed.spectrum(), eta * n as f64, d, |tau| closed.residual(eta, tau))?;
+    let stop = closed.stop(StoppingRule::SHARP, eta)?;
     let iterations = stop.iterations.clamp(1, MOST);
     let kernel = cross(tests.inputs.as_ref(), set.inputs.as_ref(), Par::Seq)?;
     let wanted = closed.predict(&closed.predictor(kernel.as_ref())?, eta, iterations);

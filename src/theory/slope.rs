@@ -1,6 +1,6 @@
 //! Slopes of straight lines through points in log-log, with their confidence intervals over seeds.
 
-use crate::regression::quadrature::students_quantile;
+use crate::regression::spectrum_estimate::students_quantile;
 
 /// A mean over seeds with the half-width of its 95 % confidence interval (Student's).
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,7 +7,8 @@ use crate::Result;
 use crate::diffusion::mixture::GaussianMixture;
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::diffusion::regression_set::{Localisation, RegressionSet};
-use crate::regression::early_stopping::{Curve, StoppingRule, iteration_grid};
+use crate::regression::early_stopping::StoppingRule;
+use crate::regression::risk::{Curve, iteration_grid};
 
 const SAMPLES: usize = 1000;
 const TESTS: usize = 3000;
@@ -91,13 +92,12 @@ fn one(seed: u64) -> Result<Tails> {
 }
 
 fn stopped(sample: &Sample, tests: &Sample, seed: u64) -> Result<Stopped> {
-    let (closed, _) = solve(sample.inputs.as_ref(), sample.labels.as_ref(), None, seed, Par::Seq)?;
+    let closed = solve(sample.inputs.as_ref(), sample.labels.as_ref(), None, seed, Par::Seq)?;
     let eta = closed.default_step()?;
-    let step = eta * sample.inputs.nrows() as f64;
     let kernel = cross(tests.inputs.as_ref(), sample.inputs.as_ref(), Par::Seq)?;
     let predictor = closed.predictor(kernel.as_ref())?;
     let error = |tau| distance(closed.predict(&predictor, eta, tau).as_ref(), tests.truth.as_ref());
-    let stop = StoppingRule::SHARP.stop(closed.spectrum(), step, 2, |tau| closed.residual(eta, tau))?;
+    let stop = closed.stop(StoppingRule::SHARP, eta)?;
     let curve = Curve::of(&iteration_grid(10_000_000, 10), error);
     Ok(Stopped {
         iterations: stop.iterations,

@@ -5,10 +5,9 @@ use ntk_score::diffusion::mixture::GaussianMixture;
 use ntk_score::diffusion::process::{ForwardProcess, Schedule};
 use ntk_score::diffusion::regression_set::{RegressionSettings, regression_set};
 use ntk_score::kernels::gram::{cross_gram_into, gram};
-use ntk_score::regression::early_stopping::{
-    Curve, Noise, StoppingRule, generalised_cross_validation, iteration_grid, steins_estimate,
-};
-use ntk_score::regression::kernel_regression::ClosedForm;
+use ntk_score::regression::closed_form::ClosedForm;
+use ntk_score::regression::early_stopping::{Noise, StoppingRule};
+use ntk_score::regression::risk::{Curve, generalised_cross_validation, iteration_grid, steins_estimate};
 use ntk_score::regression::spectrum::Spectrum;
 use serde_json::Value;
 
@@ -64,7 +63,7 @@ fn against_the_oracle(seed: u64) -> [f64; 5] {
     let residual = |tau| closed.residual(eta, tau);
     let grid = iteration_grid(1_000_000, 30);
     let (_, best) = Curve::of(&grid, error).lowest().unwrap();
-    let sharp = StoppingRule::SHARP.stop(&spectrum, step, 2, residual).unwrap();
+    let sharp = closed.stop(StoppingRule::SHARP, eta).unwrap();
     let theory = StoppingRule::theory(sharp.noise).stop(&spectrum, step, 2, residual).unwrap();
     let stein = steins_estimate(&spectrum, step, 2, sharp.noise, &grid, residual).lowest().unwrap().0;
     let crossed = generalised_cross_validation(&spectrum, step, 2, &grid, residual).lowest().unwrap().0;
@@ -80,4 +79,30 @@ fn stopping_by_the_rule_is_close_to_the_best_and_training_on_is_not() {
         assert!(trained_on > 1.5, "{trained_on}");
         assert!(stein < 2.0 && crossed < 3.0, "{stein} {crossed}");
     }
+}
+
+#[test]
+fn the_sharp_stop_has_no_unit_and_no_axes() {
+    let (n, d) = (60, 3);
+    let z = Mat::from_fn(n, 4, |i, k| ((i * 11 + k * 29) as f64 * 0.61).sin());
+    let jitter = |i: usize, k: usize| (((i * 7919 + k * 104_729) % 1013) as f64 / 1013.0 - 0.5) * 0.4;
+    let y = Mat::from_fn(n, d, |i, k| z[(i, 0)] * z[(i, k + 1)] + jitter(i, k));
+    let kernel = gram(z.as_ref(), Par::Seq).unwrap().as_ref().to_owned();
+    let stop = |kernel: &Mat<f64>, labels: &Mat<f64>| {
+        let closed = ClosedForm::new(kernel.as_ref(), labels.as_ref(), Par::Seq).unwrap();
+        let stop = closed.stop(StoppingRule::SHARP, closed.default_step().unwrap()).unwrap();
+        (stop.iterations, stop.noise)
+    };
+    let times = |m: &Mat<f64>, unit: f64| Mat::from_fn(m.nrows(), m.ncols(), |i, k| unit * m[(i, k)]);
+    let (iterations, noise) = stop(&kernel, &y);
+    assert!((2..10_000).contains(&iterations), "{iterations}");
+    // By a power of two every product and sum is the same.
+    assert_eq!(stop(&kernel, &times(&y, 0.25)), (iterations, 0.25 * noise));
+    for unit in [0.01, 0.1, 10.0, 100.0] {
+        assert_eq!(stop(&kernel, &times(&y, unit)).0, iterations);
+        assert_eq!(stop(&times(&kernel, unit), &y).0, iterations);
+    }
+    // A rotation of the outputs: a reflection at the plane across (1, 1, 1).
+    let mirrored = Mat::from_fn(n, d, |i, k| y[(i, k)] - 2.0 / 3.0 * (0..d).map(|l| y[(i, l)]).sum::<f64>());
+    assert_eq!(stop(&kernel, &mirrored).0, iterations);
 }

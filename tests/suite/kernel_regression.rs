@@ -2,7 +2,8 @@
 
 use faer::{Mat, MatRef, Par};
 use ntk_score::kernels::gram::{cross_gram_into, gram};
-use ntk_score::regression::kernel_regression::{ClosedForm, KernelRegression, Storage};
+use ntk_score::regression::closed_form::ClosedForm;
+use ntk_score::regression::kernel_regression::{KernelRegression, Storage};
 use serde_json::Value;
 
 fn matrix(value: &Value) -> Mat<f64> {

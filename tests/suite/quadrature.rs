@@ -6,8 +6,9 @@ use ntk_score::diffusion::process::{ForwardProcess, Schedule};
 use ntk_score::diffusion::regression_set::{RegressionSettings, regression_set};
 use ntk_score::kernels::gram::gram;
 use ntk_score::regression::operator::MatrixFree;
-use ntk_score::regression::quadrature::{Estimate, Quadrature};
+use ntk_score::regression::quadrature::Quadrature;
 use ntk_score::regression::spectrum::Spectrum;
+use ntk_score::regression::spectrum_estimate::Estimate;
 
 /// Samples on which the bars are tried. More of them make the bars narrower, and not the share of seeds that they cover.
 const N: usize = 1024;
@@ -38,7 +39,7 @@ fn every_quantity_is_within_its_bar_in_95_of_100_seeds_and_bars_are_below_2_perc
 fn check(z: &Mat<f64>) {
     let exact = Spectrum::of_gram(gram(z.as_ref(), Par::rayon(0)).unwrap().as_ref()).unwrap();
 
-    type Quantity = (String, f64, Box<dyn Fn(&ntk_score::regression::quadrature::SpectrumEstimate) -> Estimate>);
+    type Quantity = (String, f64, Box<dyn Fn(&ntk_score::regression::spectrum_estimate::SpectrumEstimate) -> Estimate>);
     let mut quantities: Vec<Quantity> = Vec::new();
     for share in [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] {
         let level = share * exact.largest();

@@ -10,7 +10,7 @@ use ntk_score::kernels::descent::{Layers, Workspace, forward_with};
 use ntk_score::kernels::gram::{KernelProduct, ProductWorkspace, gram, gram_with};
 use ntk_score::kernels::patterns::{ActivationPatterns, patterns_with};
 use ntk_score::kernels::tangent::{self, Features, TangentKernel, block_with, full_with};
-use ntk_score::regression::kernel_regression::ClosedForm;
+use ntk_score::regression::closed_form::ClosedForm;
 use ntk_score::simd::{Level, Popcount};
 
 /// The components of the vector state that hold the upper halves of registers 0 to 15: of 256-bit and of 512-bit registers. The

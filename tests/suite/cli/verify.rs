@@ -71,11 +71,30 @@ fn verify_measures_prints_and_draws() {
         let error = |which: &str| tails[which]["error"].as_f64().unwrap();
         assert!(error("localised") < 0.5 * error("everything"), "{tails}");
     }
-    assert!(printed.contains("d = 24, N = 1000") && printed.contains("The table (160 rows"), "{printed}");
+    assert!(
+        printed.contains("d = 24, N = 1000")
+            && printed.contains("near a subspace")
+            && printed.contains("The table (160 rows"),
+        "{printed}"
+    );
     let page = fs::read_to_string(folder.path().join("found/verify.html")).unwrap();
     assert_eq!(page.matches("<svg").count(), 7);
     assert_eq!(page.matches("<figcaption>").count(), 7);
     assert!(page.ends_with("</html>\n") && !page.contains("NaN") && !page.contains("http-equiv"));
+}
+
+#[test]
+fn rules_are_compared_on_problems_of_any_size() {
+    let folder = folder(12);
+    let output = run(&["verify", "--rules", "40", "--seed", "7"], folder.path());
+    assert!(output.status.success(), "{}", said(&output));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.lines().all(|line| line.starts_with('|') && line.ends_with('|')), "{printed}");
+    for word in ["hold-out, refitted", "heavy tails", "very smooth function", "d = 64", "N = 40", "mean of all | 64 |"]
+    {
+        assert!(printed.contains(word), "{word}: {printed}");
+    }
+    assert!(!printed.contains("NaN"), "{printed}");
 }
 
 #[test]
@@ -123,10 +142,21 @@ fn each_way_of_stopping_is_done_said_and_recorded() {
     assert!(words.contains("domain: radius"), "{words}");
     let step = sharp["effective_time"].as_f64().unwrap() / iteration(&sharp) as f64;
     assert!(sharp["noise"].as_f64().unwrap() > 0.0 && sharp["critical_radius"].as_f64().unwrap() > 0.0);
-    // A larger constant stops earlier, and the preset's own way is the sharp one.
+    // A larger constant stops earlier, and the preset's own is the theory's.
     let (theory, _) = paper("theory");
     assert!(iteration(&theory) < iteration(&sharp), "{theory} {sharp}");
-    assert_eq!(fit(&["--preset", "paper", "--iterations", "3000"]).0, sharp);
+    assert_eq!(fit(&["--preset", "paper", "--iterations", "3000"]).0, theory);
+    // The weights kept are those of the stop, not of the step after it.
+    let weights = || {
+        let bytes = fs::read(folder.path().join("m.safetensors")).unwrap();
+        bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec()
+    };
+    let (stopped, last) = (weights(), iteration(&theory).to_string());
+    fit(&["--preset", "paper", "--iterations", &last, "--stop", "none"]);
+    assert!(weights() == stopped);
+    // Several draws of each row are a larger regression set, held out row by row.
+    let (draws, words) = fit(&["--preset", "paper", "--iterations", "40", "--stop", "holdout", "--draws", "3"]);
+    assert!((100..=120).contains(&draws["held_out"].as_u64().unwrap()), "{draws} {words}");
 
     // Momentum carries every step tenfold: about as much effective time in a tenth of the iterations.
     let (momentum, _) =
@@ -150,6 +180,8 @@ fn each_way_of_stopping_is_done_said_and_recorded() {
     let (held, _) = fit(&["--iterations", "60", "--stop", "holdout"]);
     assert!(held["held_out"] == 40 && iteration(&held) <= 60, "{held}");
 
+    let refused = run(&["fit", "table.csv", "--out", "m.safetensors", "--draws", "2"], folder.path());
+    assert!(refused.status.code() == Some(2) && said(&refused).contains("--preset paper"), "{}", said(&refused));
     let refused = run(&["fit", "table.csv", "--out", "m.safetensors", "--stop", "sharp"], folder.path());
     assert!(refused.status.code() == Some(2) && said(&refused).contains("holdout"), "{}", said(&refused));
 }

@@ -54,8 +54,7 @@ const KNOWN: &[Arrow] = &[
 ];
 
 /// Files beyond the limit today, which may only shrink as well.
-const KNOWN_LONG: &[&str] =
-    &["regression/early_stopping.rs", "regression/kernel_regression.rs", "regression/quadrature.rs"];
+const KNOWN_LONG: &[&str] = &[];
 const LONGEST: usize = 500;
 
 /// Files with a function of more than seven arguments, which may only shrink as well.
