@@ -3,7 +3,7 @@
 //! What follows from the table and the settings alone is made again (codec, rows held out, output signs, step sizes, spectra);
 //! only the base denoiser, which takes long to fit, is stored although it does.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -141,6 +141,7 @@ impl Start {
 
 #[cfg(feature = "model-file")]
 mod bytes {
+    use std::hash::Hasher;
     use std::io::{self, Write};
 
     use super::*;

@@ -133,7 +133,7 @@ fn check_memory(rows: usize, layout: &Layout, settings: &FitSettings) -> Result<
     let row = 10 * width + inputs;
     let (batch, held, coded) = match settings.preset {
         Preset::Best => (settings.batch as u128, HeldRows::MOST as u128, 2 * numbers + layout.blocks.len() as u128),
-        Preset::Paper => (0, 0, 6 * (inputs + width)),
+        Preset::Paper => (0, 0, 6 * (inputs + width) * settings.draws as u128),
     };
     let drawn = if numbers > 0 { calibrator(layout).batch as u128 * row + CALIBRATION_ROWS as u128 * width } else { 0 };
     let needs = [
