@@ -440,7 +440,8 @@ mod tests {
         let many = run(700, 1);
         assert_eq!(many, run(700, 3));
         let few = run(70, 1);
-        assert!((0..70).all(|row| (0..5).all(|column| few.get(row, column) == many.get(row, column))));
+        // Noise is drawn block by block, so that only whole blocks have the same.
+        assert!((0..64).all(|row| (0..5).all(|column| few.get(row, column) == many.get(row, column))));
         let mut nothing_left = known(3);
         nothing_left.allowed_mut(1).fill(false);
         assert!(model.conditional_denoiser(&nothing_left, 1).is_err());
