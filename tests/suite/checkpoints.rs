@@ -67,17 +67,19 @@ fn fitted(
 fn a_fit_goes_on_to_the_same_bytes_on_any_number_of_threads() {
     let table = table(330, 7);
     let sharp = settings(Preset::Best, 60, Stopping::Sharp, OptimizerKind::Nesterov);
-    let two_stages = with(&sharp, |settings| settings.stages = 2);
+    let two_stages = with(&sharp, |settings| (settings.stages, settings.stop) = (2, Some(Stopping::None)));
     for (settings, at) in [
         // Beyond the first iteration at which rows held out can stop it.
         (settings(Preset::Best, 340, Stopping::HoldOut, OptimizerKind::Adam), &[1, 304, 340][..]),
+        // The rule stops after few iterations.
+        (sharp, &[1]),
         // In the first network, between the two, and in the second.
         (two_stages, &[7, 30, 44]),
         (settings(Preset::Paper, 50, Stopping::Sharp, OptimizerKind::Descent), &[1, 20, 50]),
         (settings(Preset::Paper, 50, Stopping::HoldOut, OptimizerKind::Adam), &[25]),
     ] {
         let (whole, checkpoints) = fitted(&table, &settings, None, at);
-        assert!(!checkpoints.is_empty());
+        assert!(!checkpoints.is_empty(), "{settings:?}");
         for (threads, (iteration, checkpoint)) in checkpoints.iter().enumerate() {
             let settings = with(&settings, |settings| settings.par = Par::rayon(threads + 1));
             let from = Checkpoint::from_bytes(checkpoint).unwrap();
