@@ -93,6 +93,11 @@ pub enum Error {
 /// The result type of the library.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Names for people: in quotes, with commas between them.
+pub(crate) fn quoted(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    names.into_iter().map(|name| format!("'{}'", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
 /// A number of bytes for people: three digits and a unit.
 pub fn in_words(bytes: u128) -> String {
     const UNITS: [&str; 7] = ["bytes", "KB", "MB", "GB", "TB", "PB", "EB"];

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::error::quoted;
 use crate::files::csv;
 use crate::fit::{self, Fill, SampleSettings};
 use crate::table::Table;
@@ -69,9 +70,8 @@ pub fn run(args: ImputeArgs) -> Outcome {
     settings.steps = args.steps.unwrap_or(settings.steps);
     settings.seed = args.seed;
     settings.par = Par::rayon(threads);
-    let lacking: Vec<String> = fitted.columns().iter().map(|column| column.name.clone()).collect();
-    let lacking: Vec<String> =
-        lacking.into_iter().filter(|name| table.column(name).is_none()).map(|name| format!("'{name}'")).collect();
+    let columns = fitted.columns();
+    let lacking = quoted(columns.iter().map(|column| &column.name).filter(|name| table.column(name).is_none()));
     let bar = progress_bar(1, "{bar:30} {percent:>3} %  filling  {elapsed} (left: {eta})");
     let filled = fit::impute(&fitted, &table, &args.missing_marks, fill, &settings, &mut |done, total| {
         bar.set_length(total as u64);
@@ -81,11 +81,10 @@ pub fn run(args: ImputeArgs) -> Outcome {
     let filled = filled?;
     csv::write(output, &args.out, &stacked(&filled.tables)?)?;
     if !lacking.is_empty() {
-        note!("the table lacks {}, which the model has: not known in any row, and not written", lacking.join(", "));
+        note!("the table lacks {lacking}, which the model has: not known in any row, and not written");
     }
     if !filled.unknown.is_empty() {
-        let names: Vec<String> = filled.unknown.iter().map(|name| format!("'{name}'")).collect();
-        note!("gaps stay in {}, which the model does not have", names.join(", "));
+        note!("gaps stay in {}, which the model does not have", quoted(&filled.unknown));
     }
     if filled.broken > 0 {
         note!("{} rows do not keep every relation of the training table with their observed cells", filled.broken);

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use faer::Par;
 
 use crate::diffusion::sampler::Method;
+use crate::error::quoted;
 use crate::files::csv;
 use crate::fit::{self, FittedTable, Met, SampleSettings};
 use crate::table::{Condition, Given};
@@ -124,8 +125,7 @@ fn given(args: &SampleArgs, path: &Path, fitted: &FittedTable) -> Outcome<Given>
     let table = args.csv.read(path)?;
     let columns = fitted.columns();
     if let Some(name) = table.names().iter().find(|name| columns.iter().all(|column| column.name != **name)) {
-        let names: Vec<String> = columns.iter().map(|column| format!("'{}'", column.name)).collect();
-        let names = names.join(", ");
+        let names = quoted(columns.iter().map(|column| &column.name));
         return Err(Failure::new(format!(
             "--condition has a column '{name}', which the model does not have; it has {names}"
         )));
@@ -141,7 +141,7 @@ fn given(args: &SampleArgs, path: &Path, fitted: &FittedTable) -> Outcome<Given>
 fn tell(met: &Met, conditions: &[Condition]) {
     let stated = |sure: bool| {
         let these = conditions.iter().zip(&met.sure).filter(|(_, own)| **own == sure);
-        these.map(|(condition, _)| format!("'{}'", condition.text())).collect::<Vec<_>>().join(", ")
+        quoted(these.map(|(condition, _)| condition.text()))
     };
     let (sure, rest) = (stated(true), stated(false));
     if !sure.is_empty() {

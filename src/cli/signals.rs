@@ -24,8 +24,7 @@ pub fn watch() -> Outcome {
             let first = CAUGHT.swap(signal, Ordering::SeqCst) == 0;
             if !(first && ASKED.load(Ordering::SeqCst)) {
                 crate::files::output::abandon();
-                let words = LAST_WORDS.lock().map(|words| words.clone()).unwrap_or_default();
-                super::note!("interrupted{words}");
+                super::note!("{}", interrupted());
                 std::process::exit(128 + signal);
             }
         }
@@ -51,6 +50,10 @@ pub fn set_last_words(words: String) {
     }
 }
 
+fn interrupted() -> String {
+    format!("interrupted{}", LAST_WORDS.lock().map(|words| words.clone()).unwrap_or_default())
+}
+
 /// Whether a signal has come.
 pub fn caught() -> bool {
     CAUGHT.load(Ordering::SeqCst) != 0
@@ -58,7 +61,6 @@ pub fn caught() -> bool {
 
 /// How a command fails that was interrupted.
 pub fn failure() -> Failure {
-    let words = LAST_WORDS.lock().map(|words| words.clone()).unwrap_or_default();
     // 128 and the number of the signal, as shells have it.
-    Failure::interrupted(format!("interrupted{words}"), (128 + CAUGHT.load(Ordering::SeqCst)) as u8)
+    Failure::interrupted(interrupted(), (128 + CAUGHT.load(Ordering::SeqCst)) as u8)
 }

@@ -10,13 +10,14 @@ use super::FittedTable;
 use super::sample::{self, SampleSettings};
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::sampler::{Sampler, Start};
+use crate::error::quoted;
 use crate::kernels::workers;
 use crate::model::conditional::Known;
 use crate::model::layout::Layout;
 use crate::random::{CHUNK, Purpose, chunk_streams};
 use crate::table::codec::Decode;
 use crate::table::{Condition, Given, GivenCode, Table};
-use crate::{Error, Result, memory};
+use crate::{Error, Result};
 
 /// Rows drawn at a time: what is known of each takes up to 15 KB.
 const BATCH: usize = 4096;
@@ -76,7 +77,7 @@ pub fn sample_where(
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Met> {
     let FittedTable { relations, codec, .. } = fitted;
-    memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
+    sample::check_memory(settings.rows, codec)?;
     let columns = fitted.columns();
     let mut parts: Vec<Table> = Vec::new();
     let (mut kept, mut drawn, mut met, mut sure) = (0, 0, 0, vec![false; conditions.len()]);
@@ -114,10 +115,9 @@ pub fn sample_where(
             break;
         }
         if drawn >= PATIENCE && met * RAREST < drawn {
-            let stated: Vec<String> = conditions.iter().map(|condition| format!("'{}'", condition.text())).collect();
+            let stated = quoted(conditions.iter().map(Condition::text));
             return Err(Error::Table(format!(
-                "of {drawn} rows drawn, {met} met {} and the rules that the model keeps; widen a condition or leave one out",
-                stated.join(", ")
+                "of {drawn} rows drawn, {met} met {stated} and the rules that the model keeps; widen a condition or leave one out"
             )));
         }
     }
@@ -140,7 +140,7 @@ pub fn complete(
 ) -> Result<Completed> {
     let FittedTable { relations, codec, .. } = fitted;
     let rows = given.rows();
-    memory::check("the completed table", rows as u128 * codec.width() as u128 * 48)?;
+    sample::check_memory(rows, codec)?;
     let columns = fitted.columns();
     let mut parts: Vec<Table> = Vec::new();
     let mut order: Vec<usize> = Vec::new();

@@ -6,7 +6,7 @@ use super::FittedTable;
 use crate::diffusion::sampler::{Method, Sampler};
 use crate::kernels::workers;
 use crate::table::Table;
-use crate::table::codec::Decode;
+use crate::table::codec::{Codec, Decode};
 use crate::{Result, memory};
 
 /// Settings of [`sample`](super::sample): begin with [`SampleSettings::new`] and change what should differ.
@@ -37,6 +37,11 @@ impl SampleSettings {
     }
 }
 
+/// Checks that there is memory for a table of so many rows: normal scores in two types, and the cells as text.
+pub(super) fn check_memory(rows: usize, codec: &Codec) -> Result<()> {
+    memory::check("the generated table", rows as u128 * codec.width() as u128 * 48)
+}
+
 /// Generates a table, without regard to stated rules.
 pub(super) fn sample(
     fitted: &FittedTable,
@@ -44,8 +49,7 @@ pub(super) fn sample(
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Table> {
     let FittedTable { relations, codec, model, calibration, .. } = fitted;
-    // Normal scores in two types, and the cells as text.
-    memory::check("the generated table", settings.rows as u128 * codec.width() as u128 * 48)?;
+    check_memory(settings.rows, codec)?;
     memory::check("the times of so many steps", settings.steps as u128 * 64)?;
     let sampler = Sampler::new(settings.method, settings.steps);
     let mut denoiser = model.batch_denoiser(workers(settings.par));

@@ -11,12 +11,12 @@
 use std::collections::HashMap;
 
 use faer::Mat;
-use rayon::prelude::*;
 
 use super::layout::Layout;
-use super::mixture::{Conditioner, GivenRow, Mixture, Pattern};
+use super::mixture::{Conditioner, GivenRow, GivenScratch, Mixture, Pattern};
 use super::score_model::{Passes, ScoreModel};
 use crate::diffusion::denoiser::Denoiser;
+use crate::kernels::share::for_each_item;
 use crate::kernels::{PANEL, Panels};
 use crate::random::{CHUNK, Purpose, chunk_streams};
 use crate::simd::{Kernel, Lanes, Level};
@@ -121,45 +121,34 @@ impl ScoreModel {
             false if parts.layout.blocks.is_empty() => known.as_numbers(&parts.means),
             false => return Err(Error::Model("what is known of the rows does not fit the model".into())),
         };
-        let given = parts.mixture.as_ref().map_or(Vec::new(), |mixture| given_rows(mixture, &known));
+        let given = parts.mixture.as_ref().map_or(Vec::new(), |mixture| given_rows(mixture, &known, workers));
         Ok(ConditionalDenoiser { model: self, passes: Passes::new(self.preconditioner(), workers), known, given })
     }
 }
 
-fn given_rows(mixture: &Mixture, known: &Known) -> Vec<GivenRow> {
+fn given_rows(mixture: &Mixture, known: &Known, workers: usize) -> Vec<GivenRow> {
     let conditioner = Conditioner::new(mixture);
     let key = |row: usize| known.numbers(row).iter().map(|x| x.is_nan()).collect::<Vec<bool>>();
-    let mut counts: HashMap<Vec<bool>, usize> = HashMap::new();
-    (0..known.rows).for_each(|row| *counts.entry(key(row)).or_default() += 1);
-    let mut shared: HashMap<Vec<bool>, Pattern> = HashMap::new();
-    for row in 0..known.rows {
-        let key = key(row);
-        if counts[&key] >= SHARED {
-            shared.entry(key).or_insert_with(|| Pattern::of(known.numbers(row), mixture.components()));
+    let mut counts: HashMap<Vec<bool>, (usize, usize)> = HashMap::new();
+    (0..known.rows).for_each(|row| counts.entry(key(row)).or_insert((row, 0)).1 += 1);
+    let common = counts.into_iter().filter(|(_, (_, count))| *count >= SHARED);
+    let pattern = |row: usize| Pattern::of(known.numbers(row), mixture.components());
+    let shared: HashMap<Vec<bool>, Pattern> = common.map(|(key, (row, _))| (key, pattern(row))).collect();
+    let mut blocks: Vec<Vec<GivenRow>> = (0..known.rows.div_ceil(PANEL)).map(|_| Vec::with_capacity(PANEL)).collect();
+    for_each_item(&mut blocks, &mut vec![(); workers.max(1)], &|_, block, given| {
+        let mut last: Option<Pattern> = None;
+        for row in block * PANEL..known.rows.min((block + 1) * PANEL) {
+            let numbers = known.numbers(row);
+            let pattern = match shared.get(&key(row)) {
+                Some(pattern) => pattern,
+                None => {
+                    let rare = last.take().filter(|last| last.fits(numbers)).unwrap_or_else(|| pattern(row));
+                    &*last.insert(rare)
+                }
+            };
+            given.push(conditioner.row(pattern, numbers, known.allowed(row)));
         }
-    }
-    let blocks: Vec<Vec<GivenRow>> = (0..known.rows.div_ceil(PANEL))
-        .into_par_iter()
-        .map(|block| {
-            let mut last: Option<Pattern> = None;
-            let rows = block * PANEL..known.rows.min((block + 1) * PANEL);
-            let mut given = Vec::with_capacity(PANEL);
-            for row in rows {
-                let numbers = known.numbers(row);
-                let pattern = match shared.get(&key(row)) {
-                    Some(pattern) => pattern,
-                    None => {
-                        if !last.as_ref().is_some_and(|last| last.fits(numbers)) {
-                            last = Some(Pattern::of(numbers, mixture.components()));
-                        }
-                        last.as_ref().expect("a pattern was just set")
-                    }
-                };
-                given.push(conditioner.row(pattern, numbers, known.allowed(row)));
-            }
-            given
-        })
-        .collect();
+    });
     blocks.into_iter().flatten().collect()
 }
 
@@ -264,6 +253,7 @@ impl Kernel for GivenBlock<'_> {
         let (p, c) = (mixture.layout.numerical, mixture.layout.one_hot());
         let (mut x, mut likelihood) = (vec![0.0; p], vec![0.0; c]);
         let (mut means, mut chances) = (vec![0.0; p], vec![0.0; c]);
+        let mut scratch = GivenScratch::default();
         for (lane, given) in given.iter().enumerate() {
             x.iter_mut().zip(&rows.x).for_each(|(x, from)| *x = from.0[lane]);
             likelihood.iter_mut().zip(&rows.likelihood).for_each(|(l, from)| *l = from.0[lane]);
@@ -272,7 +262,7 @@ impl Kernel for GivenBlock<'_> {
             means.iter_mut().zip(numbers).for_each(|(m, from)| *m = from.0[lane]);
             chances.iter_mut().zip(codes).for_each(|(m, from)| *m = from.0[lane]);
             let level = [rows.levels.alpha.0[lane], rows.levels.h.0[lane]];
-            given.posterior(mixture, level, &x, &mut likelihood, [&mut means, &mut chances]);
+            given.posterior(mixture, level, &x, &mut likelihood, [&mut means, &mut chances], &mut scratch);
             for (base, value) in rows.base.iter_mut().zip(means.iter().chain(&chances)) {
                 base.0[lane] = *value;
             }

@@ -298,12 +298,8 @@ pub fn noise_in_flow(spectrum: &Spectrum, time: f64, outputs: usize, residual: f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::regression::example::{expectations, spectrum};
     use crate::regression::risk::Curve;
-
-    fn spectrum() -> Spectrum {
-        let values: Vec<f64> = (1..=300).map(|i| 0.8 / f64::from(i * i)).collect();
-        Spectrum::from_eigenvalues(&values).unwrap()
-    }
 
     /// Sum of squared residuals of pure noise of scale `noise`, in expectation.
     fn pure_noise(noise: f64, outputs: usize) -> impl Fn(u64) -> f64 {
@@ -369,21 +365,6 @@ mod tests {
     fn labels_without_noise_never_stop() {
         let stop = StoppingRule::SHARP.stop(&spectrum(), 0.5, 1, |_| 0.0).unwrap();
         assert_eq!((stop.iterations, stop.critical_radius, stop.noise, stop.norm), (NEVER, 0.0, 0.0, 1.0));
-    }
-
-    /// Risk and residual of one output in expectation: signal along the first ten eigenvectors, noise along all.
-    fn expectations(signal: f64, noise: f64) -> [impl Fn(u64) -> f64; 2] {
-        [true, false].map(|risk| {
-            move |tau| {
-                let spectrum = spectrum();
-                let along = |(i, &value): (usize, &f64)| {
-                    let (left, signal) = (shrinkage(0.5 * value, tau), if i < 10 { signal } else { 0.0 });
-                    let spent = if risk { 1.0 - left } else { left };
-                    left * left * signal + spent * spent * noise * noise
-                };
-                spectrum.values().iter().enumerate().map(along).sum()
-            }
-        })
     }
 
     #[test]

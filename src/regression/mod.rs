@@ -2,6 +2,8 @@
 
 pub mod closed_form;
 pub mod early_stopping;
+#[cfg(test)]
+mod example;
 pub mod kernel_regression;
 pub(crate) mod krylov;
 pub mod operator;

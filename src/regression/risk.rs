@@ -109,26 +109,7 @@ pub fn generalised_cross_validation(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn spectrum() -> Spectrum {
-        let values: Vec<f64> = (1..=300).map(|i| 0.8 / f64::from(i * i)).collect();
-        Spectrum::from_eigenvalues(&values).unwrap()
-    }
-
-    /// Risk and residual of one output in expectation: signal along the first ten eigenvectors, noise along all.
-    fn expectations(signal: f64, noise: f64) -> [impl Fn(u64) -> f64; 2] {
-        [true, false].map(|risk| {
-            move |tau| {
-                let spectrum = spectrum();
-                let along = |(i, &value): (usize, &f64)| {
-                    let (left, signal) = (shrinkage(0.5 * value, tau), if i < 10 { signal } else { 0.0 });
-                    let spent = if risk { 1.0 - left } else { left };
-                    left * left * signal + spent * spent * noise * noise
-                };
-                spectrum.values().iter().enumerate().map(along).sum()
-            }
-        })
-    }
+    use crate::regression::example::{expectations, spectrum};
 
     #[test]
     fn rivals_find_the_best_iteration_in_expectation() {

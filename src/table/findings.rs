@@ -4,6 +4,7 @@ use super::codec::Codec;
 use super::kinds::{Look, look, missing_cells};
 use super::schema::{ColumnKind, ColumnSchema, Declared, Missing, Schema, SchemaOptions, Wanted, shown};
 use super::table::Table;
+use crate::error::quoted;
 use crate::{Error, Result};
 use std::collections::HashSet;
 
@@ -241,11 +242,11 @@ fn keep_counters_if_alone(columns: &mut [Finding]) -> Result<()> {
     if kept {
         return Ok(());
     }
-    let names: Vec<String> = columns.iter().filter(|c| c.kind.is_some()).map(|c| format!("'{}'", c.name)).collect();
+    let names = quoted(columns.iter().filter(|column| column.kind.is_some()).map(|column| &column.name));
     Err(Error::Table(format!(
         "there is nothing to learn: {} holds a different text in nearly every row, as an identifier does; name it in \
          `categorical` to generate these very texts, or give a table with other columns too",
-        names.join(", ")
+        names
     )))
 }
 

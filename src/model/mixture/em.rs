@@ -367,7 +367,7 @@ impl Moments {
         };
         let matrix = Mat::from_fn(p, p, covariance);
         // Finite and symmetric: the decomposition converges; should it not, the coordinate axes still give a valid mixture.
-        let Ok(eigen) = matrix.self_adjoint_eigen(Side::Lower) else {
+        let Ok(eigen) = foreign(Par::Seq, || matrix.self_adjoint_eigen(Side::Lower)) else {
             let axes = (0..p * p).map(|i| f32::from(u8::from(i / p == i % p)));
             return (axes.collect(), (0..p).map(|i| (matrix[(i, i)] as f32).max(FLOOR)).collect());
         };

@@ -83,6 +83,19 @@ pub(crate) struct GivenRow {
     components: Vec<Component>,
 }
 
+/// Buffers of [`GivenRow::posterior`], for one row after the other.
+#[derive(Debug, Default)]
+pub(crate) struct GivenScratch {
+    /// The noisy free numbers.
+    free: Vec<f32>,
+    /// Posterior means of the components along their axes.
+    gains: Vec<f32>,
+    /// Posterior means of the free numbers.
+    sums: Vec<f32>,
+    /// Log-weights of the components, then their weights.
+    logs: Vec<f64>,
+}
+
 impl Pattern {
     /// The pattern of a row of numbers, NaN where they are not known.
     pub fn of(numbers: &[f32], components: usize) -> Self {
@@ -257,9 +270,9 @@ impl GivenRow {
         [alpha, h]: [f32; 2],
         x: &[f32],
         likelihood: &mut [f32],
-        out: [&mut [f32]; 2],
+        [means, chances]: [&mut [f32]; 2],
+        GivenScratch { free, gains, sums, logs }: &mut GivenScratch,
     ) {
-        let [means, chances] = out;
         let (q, c) = (self.free.len(), mixture.layout.one_hot());
         for range in &self.open {
             let allowed = &self.allowed[range.clone()];
@@ -274,10 +287,14 @@ impl GivenRow {
             let levels = &mixture.levels[k * c..][range.clone()];
             levels.iter().zip(&likelihood[range.clone()]).map(|(q, l)| f64::from(q * l)).sum::<f64>().max(1e-30)
         };
-        let free: Vec<f32> = self.free.iter().map(|&i| x[i]).collect();
         let stride = q.max(1);
-        let mut gains = vec![0.0f32; stride * self.components.len()];
-        let mut logs = Vec::with_capacity(self.components.len());
+        free.clear();
+        free.extend(self.free.iter().map(|&i| x[i]));
+        gains.clear();
+        gains.resize(stride * self.components.len(), 0.0);
+        sums.clear();
+        sums.resize(q, 0.0);
+        logs.clear();
         for (component, gain) in self.components.iter().zip(gains.chunks_mut(stride)) {
             let part = &component.part;
             for j in 0..q {
@@ -310,7 +327,6 @@ impl GivenRow {
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         logs.iter_mut().for_each(|log| *log = (*log - top).exp());
         let total: f64 = logs.iter().sum();
-        let mut sums = vec![0.0f32; q];
         self.open.iter().for_each(|range| chances[range.clone()].fill(0.0));
         for (k, component) in self.components.iter().enumerate() {
             let gamma = (logs[k] / total) as f32;
@@ -330,7 +346,7 @@ impl GivenRow {
                 }
             }
         }
-        self.free.iter().zip(sums).for_each(|(&i, mean)| means[i] = mean);
+        self.free.iter().zip(sums.iter()).for_each(|(&i, mean)| means[i] = *mean);
         for range in &self.open {
             chances[range.clone()].iter_mut().for_each(|chance| *chance = chance.max(1e-30).ln());
         }

@@ -22,5 +22,5 @@ mod tests;
 
 pub use components::Mixture;
 pub(crate) use em::fit;
-pub(crate) use given::{Conditioner, GivenRow, Pattern};
+pub(crate) use given::{Conditioner, GivenRow, GivenScratch, Pattern};
 pub(crate) use posterior::{Posterior, Scratch};
