@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::fit::{FittedTable, Record};
 use crate::kernels::Panels;
+use crate::model::contrasts::{Contrast, Contrasts};
 use crate::model::layout::Layout;
 use crate::model::mixture::Mixture;
 use crate::model::preconditioner::{Base, Preconditioner, PreconditionerParts};
@@ -25,7 +26,7 @@ use crate::table::schema::Schema;
 use crate::{Error, Result};
 
 /// Version of the layout of the file; files of another version are refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const KEY: &str = "ntk_score";
 
 /// What the file says beside its tensors.
@@ -47,6 +48,8 @@ struct Header {
     numerical: usize,
     blocks: Vec<usize>,
     radius: f64,
+    /// Signed sums of numbers among the networks' inputs.
+    contrasts: Vec<Contrast>,
     /// How many networks there are.
     networks: usize,
     record: Record,
@@ -78,6 +81,7 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
         numerical: parts.layout.numerical,
         blocks: parts.layout.blocks.clone(),
         radius: parts.radius,
+        contrasts: parts.contrasts.sums.clone(),
         networks: model.stages().len(),
         record: record.clone(),
     };
@@ -101,6 +105,8 @@ pub fn to_bytes(fitted: &FittedTable) -> Result<Vec<u8>> {
     for (name, values) in vectors {
         tensors.push((name.to_owned(), Tensor::vector(values, Dtype::F32, |x| x.to_le_bytes())));
     }
+    let quantiles = &parts.contrasts.quantiles;
+    tensors.push(("contrasts.quantiles".into(), Tensor::vector(quantiles, Dtype::F64, |x| x.to_le_bytes())));
     if let Some(calibration) = calibration {
         let values: Vec<f64> = calibration.quantiles().iter().flatten().copied().collect();
         let shape = vec![calibration.quantiles().len(), Calibration::QUANTILES];
@@ -185,6 +191,10 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
         variances: numbers("variances")?,
         mixture,
         scales: numbers("scales")?,
+        contrasts: Contrasts {
+            quantiles: read(&file, "contrasts.quantiles", Dtype::F64, f64::from_le_bytes)?,
+            sums: header.contrasts,
+        },
         radius: header.radius,
     })?;
     let stages = (0..header.networks).map(|i| {

@@ -10,6 +10,7 @@ use super::training::{Span, Steps, StepsState, Trained, Watches, overlap, train}
 use super::watch::{HeldWatch, RuleWatch, hold_out, spectrum_of_run};
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::kernels::workers;
+use crate::model::contrast_search;
 use crate::model::layout::{DataSource, Subset};
 use crate::model::preconditioner::{Base, Preconditioner};
 use crate::model::score_model::ScoreModel;
@@ -71,7 +72,9 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
                 }
                 Length::Iterations(_) => None,
             };
-            Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed, until)?
+            let fitted = Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed, until)?;
+            let contrasts = contrast_search::find(&fitted, &kept, &process, threads, settings.seed);
+            fitted.with_contrasts(contrasts)
         }
     };
     let outputs = preconditioner.layout().width();

@@ -28,10 +28,11 @@ pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
 
 use crate::diffusion::sampler::Sampler;
 use crate::kernels::workers;
+use crate::model::contrasts;
 use crate::model::layout::Layout;
 use crate::model::training::HeldRows;
 use crate::table::calibration::Calibration;
-use crate::table::codec::Codec;
+use crate::table::codec::{Codec, Decode, NumericalCode};
 use crate::table::schema::Schema;
 use crate::table::{Relations, Table};
 use crate::{Error, Result, memory};
@@ -102,6 +103,7 @@ pub fn resume(
     let source = TableSource {
         rows: codec.ranks(table)?,
         layout: Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
+        quantiles: quantiles(&codec),
     };
     check_memory(table.rows(), &source.layout, settings)?;
     match settings.preset {
@@ -121,11 +123,17 @@ pub fn resume(
     }
 }
 
+/// For each number its values at the knots of contrasts.
+fn quantiles(codec: &Codec) -> Vec<f64> {
+    let at = |code: &NumericalCode, k| code.value(contrasts::knot(k), Decode::Interpolate);
+    codec.numerical_codes().iter().flat_map(|code| (0..contrasts::KNOTS).map(move |k| at(code, k))).collect()
+}
+
 /// Checks that there is memory for everything that a fit holds at the same time.
 fn check_memory(rows: usize, layout: &Layout, settings: &FitSettings) -> Result<()> {
     let (numbers, width) = (layout.numerical as u128, layout.width() as u128);
-    // Numbers three times, with steps, and codes; as many as there are in any preset.
-    let inputs = 6 * numbers + width + 4;
+    // Numbers three times, with steps, contrasts and codes; as many as there are in any preset.
+    let inputs = 7 * numbers + (contrasts::MOST * contrasts::UNITS) as u128 + width + 4;
     // Weights, two moments, an average, those of the last good step, of the best network on rows held out and of the finished
     // one, and the state that goes into a checkpoint; each network with its signs.
     let network = settings.width as u128 * (12 * inputs + 4 * width);

@@ -12,6 +12,8 @@ use crate::table::encoded::EncodedTable;
 pub(super) struct TableSource {
     pub rows: EncodedTable,
     pub layout: Layout,
+    /// For each number its values at the knots of contrasts.
+    pub quantiles: Vec<f64>,
 }
 
 impl TableSource {
@@ -42,5 +44,9 @@ impl DataSource for TableSource {
 
     fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]) {
         self.rows.draw_row_into(row, rng, numbers, levels);
+    }
+
+    fn quantiles(&self) -> Vec<f64> {
+        self.quantiles.clone()
     }
 }

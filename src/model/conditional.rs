@@ -308,6 +308,7 @@ mod tests {
             means: vec![0.0, 0.0, frequency(0), frequency(1), frequency(2)],
             variances: vec![1.0; 5],
             scales: vec![1.0; 2 * crate::model::noise_level::GRID],
+            contrasts: Default::default(),
             radius: 10.0,
             mixture: Some(mixture),
             layout,

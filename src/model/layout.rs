@@ -41,6 +41,11 @@ pub trait DataSource: Sync {
     fn layout(&self) -> &Layout;
     /// Draws row `row`: its numbers, and for each one-hot block the index of the column that is one.
     fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]);
+    /// For each number its values in its own units at the scores of [`knot`](super::contrasts::knot); none where numbers are what
+    /// they are.
+    fn quantiles(&self) -> Vec<f64> {
+        Vec::new()
+    }
 }
 
 /// Some of a source's rows.
@@ -67,5 +72,9 @@ impl DataSource for Subset<'_> {
 
     fn draw(&self, row: usize, rng: &mut Xoshiro256PlusPlus, numbers: &mut [f32], levels: &mut [u32]) {
         self.source.draw(self.rows[row], rng, numbers, levels);
+    }
+
+    fn quantiles(&self) -> Vec<f64> {
+        self.source.quantiles()
     }
 }

@@ -1,6 +1,8 @@
 //! The score model of a table's rows: base denoiser, links, networks, and their training on noisy rows.
 
 pub mod conditional;
+pub mod contrast_search;
+pub mod contrasts;
 pub mod layout;
 pub mod mixture;
 mod noise_level;

@@ -1,5 +1,6 @@
 //! What a preconditioner has learned, in plain data.
 
+use super::contrasts::Contrasts;
 use super::layout::Layout;
 use super::mixture::Mixture;
 
@@ -57,6 +58,8 @@ pub struct PreconditionerParts {
     pub mixture: Option<Mixture>,
     /// Residual scales, grid of times x numbers; empty without a mixture.
     pub scales: Vec<f32>,
+    /// Sums of numbers in their own units among the inputs.
+    pub contrasts: Contrasts,
     /// Largest norm of a row of the data: the radius R_0 of HRX.
     pub radius: f64,
 }

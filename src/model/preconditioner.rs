@@ -15,6 +15,7 @@ use std::time::Instant;
 use faer::{Mat, MatRef};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::contrasts::{Contrasts, OwnUnits, UNITS};
 use super::layout::{DataSource, Layout};
 use super::mixture::{self, Posterior, Scratch};
 use super::noise_level::{GRID, NoiseLevels, TIME_INPUTS};
@@ -74,6 +75,7 @@ impl Preconditioner {
                 variances: vec![0.0; layout.width()],
                 mixture: None,
                 scales: Vec::new(),
+                contrasts: Contrasts::default(),
                 radius: 0.0,
                 layout,
             },
@@ -94,6 +96,12 @@ impl Preconditioner {
         fitted.parts.scales = vec![1.0; GRID * fitted.parts.layout.numerical];
         fitted.parts.scales = fitted.measure_scales(held.unwrap_or(train), process, workers, seed);
         Ok(fitted)
+    }
+
+    /// The same with these contrasts among the inputs of networks.
+    pub(crate) fn with_contrasts(mut self, contrasts: Contrasts) -> Self {
+        self.parts.contrasts = contrasts;
+        self
     }
 
     /// Means, variances and radius of the data.
@@ -167,18 +175,19 @@ impl Preconditioner {
     /// [`Error::Model`] if the parts do not fit together or are not finite.
     pub fn from_parts(parts: PreconditionerParts) -> Result<Self> {
         let (d, p) = (parts.layout.width(), parts.layout.numerical);
-        let PreconditionerParts { base, times, means, variances, mixture, scales, radius, layout } = &parts;
+        let PreconditionerParts { base, times, means, variances, mixture, scales, contrasts, radius, layout } = &parts;
         let grid = if *base == Base::Zero { 0 } else { GRID };
         let lengths = means.len() == d && variances.len() == d && scales.len() == grid * p;
         let finite = [means, variances, scales].into_iter().flatten().all(|x| x.is_finite());
         let positive = scales.iter().all(|&x| x > 0.0) && variances.iter().all(|&x| x >= 0.0) && *radius >= 0.0;
         let ordered = times[0] < times[1] && times.iter().all(|t| t.is_finite()) && radius.is_finite();
+        let summed = contrasts.is_sound(p) && (*base == Base::Mixture || contrasts.sums.is_empty());
         let links = *base == Base::Mixture || layout.blocks.is_empty();
         let based = match mixture {
             None => *base == Base::Zero,
             Some(mixture) => *base != Base::Zero && mixture.layout == *layout && mixture.is_sound(),
         };
-        if d > 0 && lengths && finite && positive && ordered && links && based {
+        if d > 0 && lengths && finite && positive && ordered && links && based && summed {
             Ok(Self { parts })
         } else {
             Err(Error::Model("the parts of the base denoiser do not fit together; fit the model again".into()))
@@ -223,7 +232,10 @@ impl Preconditioner {
             Base::Mixture => {
                 let numbers_thrice = numbers().chain(numbers()).chain(numbers());
                 let steps = numbers().flat_map(|i| std::iter::repeat_n(i, self.parts.steps()));
-                numbers_thrice.chain(steps).chain(codes()).chain([ALWAYS; TIME_INPUTS]).collect()
+                let columns = p + layout.blocks.len();
+                // Each contrast is a column of its own.
+                let sums = (0..self.parts.contrasts.inputs()).map(|i| columns + i / UNITS);
+                numbers_thrice.chain(steps).chain(codes()).chain(sums).chain([ALWAYS; TIME_INPUTS]).collect()
             }
         }
     }
@@ -238,6 +250,7 @@ impl Preconditioner {
             outputs: vec![ZERO; d],
             value: vec![ZERO; d],
             likelihood: vec![ZERO; d - p],
+            own: vec![OwnUnits::new(); p],
         }
     }
 

@@ -1,5 +1,6 @@
 //! 64 rows side by side on their way through the denoiser, and the arithmetic on them.
 
+use super::contrasts::OwnUnits;
 use super::noise_level::{NoiseLevels, TIME_INPUTS};
 use super::parts::{Base, PreconditionerParts};
 use crate::kernels::elementary::exp;
@@ -29,6 +30,8 @@ pub(crate) struct RowBlock {
     pub(in crate::model) value: Vec<Lane>,
     /// Log-likelihoods of the codes, up to a constant for each block.
     pub(in crate::model) likelihood: Vec<Lane>,
+    /// The numbers in their own units.
+    pub(in crate::model) own: Vec<OwnUnits>,
 }
 
 /// Rows as they are before noise: numbers and centred codes (d), and the levels of the blocks (64 x blocks).
@@ -125,7 +128,7 @@ impl Kernel for Inputs<'_> {
             return;
         }
         Value { parts, rows }.run(s);
-        let RowBlock { levels, x, scale, value, .. } = rows;
+        let RowBlock { levels, x, scale, value, own, .. } = rows;
         let NoiseLevels { alpha, h, deviation, waves, .. } = &*levels;
         let (normalised, rest) = inputs.split_at_mut(p);
         for (j, out) in normalised.iter_mut().enumerate() {
@@ -165,6 +168,8 @@ impl Kernel for Inputs<'_> {
             exp::<false>(&mut step.0);
             step.0.iter_mut().for_each(|s| *s = 1.0 - 2.0 / (1.0 + *s));
         }
+        let (codes, sums) = codes.split_at_mut(codes.len() - parts.contrasts.inputs());
+        parts.contrasts.inputs_into(value, scale, own, sums);
         for (k, code) in codes.iter_mut().enumerate() {
             let (frequency, variance) = (parts.means[p + k], parts.variances[p + k]);
             let unit = 1.0 / (variance + RARE).sqrt();
@@ -240,7 +245,8 @@ fn softmax<S: Lanes>(codes: &mut [Lane]) {
     }
     let mut sum = ZERO;
     for code in &mut *codes {
-        code.0.iter_mut().zip(&largest.0).for_each(|(x, &m)| *x -= m);
+        // No quotient is subnormal, which would cost a hundred cycles and more.
+        code.0.iter_mut().zip(&largest.0).for_each(|(x, &m)| *x = (*x - m).max(-80.0));
         if S::FUSED {
             exp::<true>(&mut code.0)
         } else {

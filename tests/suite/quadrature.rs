@@ -11,7 +11,7 @@ use ntk_score::regression::spectrum::Spectrum;
 use ntk_score::regression::spectrum_estimate::Estimate;
 
 /// Samples on which the bars are tried. More of them make the bars narrower, and not the share of seeds that they cover.
-const N: usize = 1024;
+const N: usize = 512;
 const SEEDS: u64 = 100;
 
 /// Samples of diffused data, as score regression has them: dimension d and time.

@@ -37,9 +37,22 @@ pub fn full<T: Scalar>(
 ) -> Mat<f64> {
     let (d, n1, n2) = (a.ncols(), rows.1.nrows(), columns.1.nrows());
     let mut full = Mat::zeros(d * n1, d * n2);
-    for i in 0..d {
-        for k in 0..d {
-            full.as_mut().submatrix_mut(i * n1, k * n2, n1, n2).copy_from(block(a, (i, k), rows, columns));
+    let signs: Vec<Vec<i64>> =
+        (0..a.nrows()).map(|r| (0..d).map(|i| if a[(r, i)] > T::ZERO { 1 } else { -1 }).collect()).collect();
+    let mut counts = vec![0; d * d];
+    for l in 0..n2 {
+        for j in 0..n1 {
+            // The signed counts of all blocks at once: as `block`, but the neurons are looked through once.
+            counts.fill(0);
+            for r in (0..a.nrows()).filter(|&r| rows.0.is_active(j, r) && columns.0.is_active(l, r)) {
+                for (counts, x) in counts.chunks_exact_mut(d).zip(&signs[r]) {
+                    counts.iter_mut().zip(&signs[r]).for_each(|(count, y)| *count += x * y);
+                }
+            }
+            let inner: f64 = (0..rows.1.ncols()).map(|c| rows.1[(j, c)].to_f64() * columns.1[(l, c)].to_f64()).sum();
+            for (at, &count) in counts.iter().enumerate() {
+                full[(at / d * n1 + j, at % d * n2 + l)] = inner / a.nrows() as f64 * count as f64;
+            }
         }
     }
     full
@@ -52,18 +65,13 @@ pub fn product<T: Scalar>(
     rows: (&ActivationPatterns, MatRef<'_, T>),
     columns: (&ActivationPatterns, MatRef<'_, T>),
 ) -> Mat<f64> {
-    let mut out = Mat::zeros(rows.1.nrows(), a.ncols());
-    for i in 0..a.ncols() {
-        for k in 0..a.ncols() {
-            let block = block(a, (i, k), rows, columns);
-            for l in 0..block.ncols() {
-                for j in 0..block.nrows() {
-                    out[(j, i)] += block[(j, l)] * v[(l, k)].to_f64();
-                }
-            }
-        }
-    }
-    out
+    let (d, n1, n2) = (a.ncols(), rows.1.nrows(), columns.1.nrows());
+    let full = full(a, rows, columns);
+    let entry = |j: usize, i: usize| -> f64 {
+        let terms = (0..d).flat_map(|k| (0..n2).map(move |l| (k, l)));
+        terms.map(|(k, l)| full[(i * n1 + j, k * n2 + l)] * v[(l, k)].to_f64()).sum()
+    };
+    Mat::from_fn(n1, d, entry)
 }
 
 /// The kernel of infinitely many neurons between two vectors (Cho and Saul 2009, HRX section 4):

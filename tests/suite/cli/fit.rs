@@ -175,7 +175,7 @@ fn models_that_cannot_be_used_are_refused() {
     for cut in [0, 5, 100, bytes.len() / 2, bytes.len() - 1] {
         assert_refused(&sample(&bytes[..cut], "10"), &["b.safetensors", "cut off"]);
     }
-    let version = br#"\"version\":2,"#;
+    let version = br#"\"version\":3,"#;
     let at = bytes.windows(version.len()).position(|w| w == version).expect("the header has a version");
     let mut newer = bytes.clone();
     newer[at + version.len() - 2] = b'7';
