@@ -184,7 +184,8 @@ pub fn run(args: FitArgs) -> Outcome {
     signals::set_last_words(" before a checkpoint was written".into());
     let fitted = fit::resume(&table, &settings, from, &mut |at, state| {
         if training.is_none() {
-            // Not before: nothing is fitted yet where table or settings are refused.
+            // From here on a signal is waited for. And nothing is said before: where table or settings are refused nothing is fitted.
+            signals::will_ask(true);
             bar.suspend(|| {
                 let (rows, columns) = (table.rows(), table.names().len());
                 note!("fitting {rows} rows x {columns} columns, threads: {threads}");

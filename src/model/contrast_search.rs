@@ -21,9 +21,10 @@ const QUANTILES: [f64; UNITS] = [0.25, 0.5, 0.75];
 const LEAST_GAIN: f64 = 0.002;
 /// Choices that are not confirmed before the search ends.
 const PATIENCE: usize = 6;
-/// Noisy rows that choose, and as many that confirm. With a quarter of them half of the useful contrasts went unconfirmed: three
-/// coefficients for each of 14 numbers fit that much noise.
+/// Noisy rows that choose, and as many that confirm; fewer of small tables, whose rows say nothing new when drawn ever again. With a
+/// quarter of them half of the useful contrasts went unconfirmed: three coefficients for each of 14 numbers fit that much noise.
 const ROWS: usize = 16_384;
+const DRAWS: usize = 16;
 /// Rows of a table below which no search is made.
 const FEWEST: usize = 200;
 /// Pairs to which a third number is added, and candidates that stay after the first round.
@@ -182,11 +183,12 @@ impl NoisyRows {
         let (p, n) = (source.layout().numerical, source.rows());
         let zero = Lane64([0.0; PANEL]);
         let part = || Part { own: vec![OwnUnits::new(); p], truth: vec![OwnUnits::new(); p], left: vec![zero; p] };
-        let mut parts: Vec<Part> = (0..ROWS / PANEL).map(|_| part()).collect();
+        let count = (n + 1 - half) / 2;
+        let blocks = (ROWS / PANEL).min((DRAWS * count).div_ceil(PANEL));
+        let mut parts: Vec<Part> = (0..blocks).map(|_| part()).collect();
         let worker = || (preconditioner.row_block(), preconditioner.scratch(), preconditioner.clean_block(source));
         let mut workspaces: Vec<_> = (0..workers.max(1)).map(|_| worker()).collect();
         let clean_end = process.log_snr(process.start());
-        let count = (n + 1 - half) / 2;
         for_each_item(&mut parts, &mut workspaces, &|(rows, scratch, clean), block, part| {
             let streams = chunk_streams(seed, Purpose::Estimate, GRID + 1 + half * (ROWS / PANEL) + block, 1);
             let [mut rng] = streams.try_into().expect("one stream was asked for");
@@ -195,7 +197,7 @@ impl NoisyRows {
                 // The golden ratio spreads the times of neighbouring rows.
                 let log_snr = clean_end * (at as f64 * 0.618_033_988_749_894_9).fract();
                 rows.levels.set(lane, process, process.time_of_log_snr(log_snr));
-                let row = 2 * (at * count.max(ROWS) / ROWS % count) + half;
+                let row = 2 * (at * count.max(blocks * PANEL) / (blocks * PANEL) % count) + half;
                 preconditioner.draw_into(source, row, lane, &mut rng, clean, rows);
             }
             preconditioner.evaluate_base(rows, scratch);
