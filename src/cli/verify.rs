@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::memory;
 use crate::regression::spectrum::Effort;
-use crate::theory::{self, Claim, RULES, Report, RuleRow, Settings, Verdict};
+use crate::theory::{self, Claim, RULES, Report, RuleRow, Settings};
 use clap::Args;
 
 use super::columns::{ColumnArgs, CsvArgs};
@@ -112,21 +112,11 @@ fn compare_rules(args: &VerifyArgs) -> Outcome {
     print(&text)
 }
 
-/// A verdict in words.
-pub fn words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Holds => "holds",
-        Verdict::Faster => "holds as a bound: faster",
-        Verdict::Fails => "does not hold",
-        Verdict::Undecided => "not decided",
-    }
-}
-
 fn summary(report: &Report) -> String {
     let mut text = String::new();
     for claim in &report.claims {
         let Claim { row, claim: name, d, quantity, expected, measured, verdict, reason } = claim;
-        text += &format!("{row}  {name:<40} d = {d}   {}\n", words(*verdict).to_uppercase());
+        text += &format!("{row}  {name:<40} d = {d}   {}\n", verify_page::verdict_in_words(*verdict).to_uppercase());
         text += &format!("     {quantity}\n     expected  {expected}\n     measured  {measured}\n");
         if !reason.is_empty() {
             text += &format!("     because   {reason}\n");

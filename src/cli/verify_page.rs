@@ -7,7 +7,6 @@ use plotters::prelude::*;
 
 use super::Outcome;
 use super::plots::{INK, KERNEL, NETWORK};
-use super::verify::words;
 use super::verify_plots::{Panel, Series, Stroke, panels};
 
 const GREY: RGBColor = RGBColor(140, 144, 150);
@@ -92,7 +91,7 @@ fn claims_table(claims: &[Claim]) -> String {
             escape(&claim.expected),
             escape(&claim.measured),
             class(claim.verdict),
-            words(claim.verdict)
+            verdict_in_words(claim.verdict)
         );
         if !claim.reason.is_empty() {
             html += &format!("<tr><td></td><td colspan=\"6\" class=\"reason\">{}</td></tr>\n", escape(&claim.reason));
@@ -106,7 +105,7 @@ fn found(report: &Report, row: usize) -> String {
     let own = report.claims.iter().filter(|claim| claim.row == row);
     let parts: Vec<String> = own
         .map(|c| {
-            let (measured, verdict) = (escape(&c.measured), words(c.verdict));
+            let (measured, verdict) = (escape(&c.measured), verdict_in_words(c.verdict));
             format!("d = {}, {}: <b>{measured}</b> ({verdict})", c.d, escape(c.claim))
         })
         .collect();
@@ -379,6 +378,16 @@ fn tails(report: &Report) -> String {
         );
     }
     html + "</table>\n</section>\n"
+}
+
+/// A verdict in words.
+pub fn verdict_in_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "holds",
+        Verdict::Faster => "holds as a bound: faster",
+        Verdict::Fails => "does not hold",
+        Verdict::Undecided => "not decided",
+    }
 }
 
 /// Where the kernel regime ends on the table.

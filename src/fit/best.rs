@@ -73,8 +73,13 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
                 Length::Iterations(_) => None,
             };
             let fitted = Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed, until)?;
-            let contrasts = contrast_search::find(&fitted, &kept, &process, threads, settings.seed);
-            fitted.with_contrasts(contrasts)
+            // Some seconds, which a short budget does not have once the base has taken its share.
+            if until.is_none_or(|until| Instant::now() < until) {
+                let contrasts = contrast_search::find(&fitted, &kept, &process, threads, settings.seed);
+                fitted.with_contrasts(contrasts)
+            } else {
+                fitted
+            }
         }
     };
     let outputs = preconditioner.layout().width();

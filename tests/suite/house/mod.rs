@@ -50,7 +50,6 @@ const KNOWN: &[Arrow] = &[
     ("kernels/real.rs", "kernels/gram/product.rs"),
     ("kernels/real.rs", "kernels/patterns/mod.rs"),
     ("kernels/real.rs", "kernels/tangent/mod.rs"),
-    ("cli/verify_page.rs", "cli/verify.rs"),
 ];
 
 /// Files beyond the limit today, which may only shrink as well.
