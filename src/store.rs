@@ -1,8 +1,10 @@
 //! Fitted models as safetensors files: the weights as tensors that other tools open, the settings as JSON in the header.
 //!
 //! Tensors: for each network `i` its weights `w.i` (m x D, f32) and signs `a.i` (m x d, +-1 as i8), row-major; the preconditioner's
-//! `means`, `variances` and `scales`, and the mixture's parts `mixture.*` (f32); `calibration` (numbers x quantiles, f64) where there is one; and for each numerical column `i` of the table its distinct values `codec.levels.i` (f64) with their
-//! frequencies `codec.counts.i` (u32). The header's only entry, `ntk_score`, is a JSON object.
+//! `means`, `variances` and `scales`, and the mixture's parts `mixture.*` (f32); `contrasts.quantiles` (numbers x knots, f64; empty
+//! without contrasts); `calibration` (numbers x quantiles, f64) where there is one; and for each numerical column `i` of the table its
+//! distinct values `codec.levels.i` (f64) with their frequencies `codec.counts.i` (u32). The header's only entry, `ntk_score`, is a
+//! JSON object.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -184,7 +184,8 @@ pub fn run(args: FitArgs) -> Outcome {
     signals::set_last_words(" before a checkpoint was written".into());
     let fitted = fit::resume(&table, &settings, from, &mut |at, state| {
         if training.is_none() {
-            // From here on a signal is waited for. And nothing is said before: where table or settings are refused nothing is fitted.
+            // Not before: nothing is fitted yet where table or settings are refused. Who reads the sentence may interrupt at once, and
+            // then gets a checkpoint.
             signals::will_ask(true);
             bar.suspend(|| {
                 let (rows, columns) = (table.rows(), table.names().len());

@@ -4,7 +4,7 @@
 //! and a bent one, bent differently everywhere, in normal scores. So a network also reads `s = sum_i sign_i q_i(v_i)`, with `q_i` the
 //! quantile function of column i in normal scores and `v_i` the denoiser's value so far, as
 //!
-//! `tanh(s / (2 sqrt(u^2 + sum_i w_i^2)))`,
+//! `1.5 tanh(s / (2 sqrt(u^2 + sum_i w_i^2)))`,
 //!
 //! with three units `u` from small to large, and `w_i` what the noise leaves open of the value in its own units: far from
 //! knowing, a contrast says little; close to the data it says on which side of zero a sum lies, and by how much.

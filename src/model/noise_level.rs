@@ -5,6 +5,8 @@ use crate::kernels::{Lane64, PANEL};
 
 /// Times at which residual scales are measured; between them they are interpolated.
 pub(crate) const GRID: usize = 49;
+/// The golden ratio less one: fractional parts of its multiples spread evenly, all of them and any run of them.
+pub(crate) const GOLDEN: f64 = 0.618_033_988_749_894_9;
 /// Inputs that depend on time alone.
 pub(crate) const TIME_INPUTS: usize = 4;
 

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::layout::{DataSource, Layout};
+use super::noise_level::GOLDEN;
 use super::preconditioner::{Base, Preconditioner};
 use super::row_block::CleanBlock;
 use super::score_model::Passes;
@@ -330,7 +331,6 @@ impl<'a> HeldRows<'a> {
         passes.resize(rows, preconditioner);
         let mut clean: Vec<_> = passes.blocks.iter().map(|_| (preconditioner.clean_block(source), [0.0; 2])).collect();
         // The golden ratio spreads the times of each row, and of all rows, evenly.
-        const GOLDEN: f64 = 0.618_033_988_749_894_9;
         for j in 0..rows {
             let (block, lane) = (j / PANEL, j % PANEL);
             let t = process.start() + (process.end() - process.start()) * ((j as f64 + 0.5) * GOLDEN).fract();

@@ -11,8 +11,8 @@ use ntk_score::regression::spectrum::Spectrum;
 use ntk_score::regression::spectrum_estimate::Estimate;
 
 /// Samples on which the bars are tried. More of them make the bars narrower, and not the share of seeds that they cover.
-const N: usize = 512;
-const SEEDS: u64 = 40;
+const N: usize = 1024;
+const SEEDS: u64 = 100;
 
 /// Samples of diffused data, as score regression has them: dimension d and time.
 fn samples(mixture: &GaussianMixture, n: usize) -> Mat<f64> {
@@ -28,7 +28,7 @@ fn scattered() -> GaussianMixture {
 }
 
 #[test]
-fn every_quantity_is_within_its_bar_in_38_of_40_seeds_and_bars_are_below_2_percent() {
+fn every_quantity_is_within_its_bar_in_95_of_100_seeds_and_bars_are_below_2_percent() {
     for mixture in [GaussianMixture::spiral(), scattered()] {
         let z = samples(&mixture, N);
         println!("{N} samples of {} columns", z.ncols());
@@ -76,7 +76,7 @@ fn check(z: &Mat<f64>) {
     for ((name, wanted, _), (covered, widest)) in quantities.iter().zip(covered.iter().zip(&widest)) {
         println!("{name:40} {wanted:10.4e}  within its bar {covered:3} of {SEEDS}, widest bar {:.2} %", 100.0 * widest);
     }
-    assert!(covered.iter().all(|&c| c >= 38), "{covered:?}");
+    assert!(covered.iter().all(|&c| c >= 95), "{covered:?}");
     assert!(widest.iter().all(|&w| w < 0.02), "{widest:?}");
 }
 

@@ -10,10 +10,11 @@ use crate::simd::{Kernel, Lanes};
 
 /// Responsibility below which a component adds nothing that f32 could show in a standardised value.
 const NEGLIGIBLE: f32 = 1e-7;
-/// Logarithm below which likelihoods and responsibilities are all the same, and the smallest probability: smaller ones would make
-/// products that are subnormal, and each of these costs a hundred cycles and more (generating rows took 1.7 times as long).
+/// Logarithm below which likelihoods and responsibilities are all the same: smaller ones would make products that are subnormal, and
+/// each of these costs a hundred cycles and more on Intel (`sample --rows 2000 --threads 1` took 1.7 times as long).
 const LEAST_LOG: f32 = -60.0;
-const LEAST: f32 = 1e-26;
+/// The smallest log-probability, of 1e-30.
+const LEAST_CHANCE: f32 = -69.077_55;
 /// Factors that are multiplied before one logarithm is taken of them: each lies in [1e-5, 1e4].
 const TOGETHER: usize = 6;
 
@@ -68,6 +69,16 @@ fn add_product<const F: bool>(sum: &mut Lane, a: f32, b: &Lane) {
     }
 }
 
+/// The largest of some lanes, row by row.
+#[inline(always)]
+fn largest_of(lanes: &[Lane]) -> Lane {
+    let mut largest = Lane64([f32::NEG_INFINITY; PANEL]);
+    for lane in lanes {
+        largest.0.iter_mut().zip(&lane.0).for_each(|(l, &x)| *l = if x > *l { x } else { *l });
+    }
+    largest
+}
+
 /// Adds the logarithm of `factors` to `logs` and begins a new product.
 #[inline(always)]
 fn take_logarithm<const F: bool>(factors: &mut Lane, logs: &mut Lane) {
@@ -92,10 +103,7 @@ impl Posterior<'_> {
         let Scratch { likelihood, shifted, gamma, log_density } = scratch;
         let (p, c) = (mixture.layout.numerical, mixture.layout.one_hot());
         for range in mixture.layout.ranges() {
-            let mut largest = Lane64([f32::NEG_INFINITY; PANEL]);
-            for code in &codes[range.clone()] {
-                largest.0.iter_mut().zip(&code.0).for_each(|(l, &x)| *l = if x > *l { x } else { *l });
-            }
+            let largest = largest_of(&codes[range.clone()]);
             for (l, code) in likelihood[range.clone()].iter_mut().zip(&codes[range]) {
                 for ((l, &x), &m) in l.0.iter_mut().zip(&code.0).zip(&largest.0) {
                     *l = (x - m).max(LEAST_LOG);
@@ -186,9 +194,15 @@ impl Posterior<'_> {
                 }
             }
         }
-        for (chance, l) in chances.iter_mut().zip(likelihood.iter()) {
-            chance.0.iter_mut().zip(&l.0).for_each(|(c, &l)| *c = (*c * l).max(LEAST));
-            ln::<F>(&mut chance.0);
+        // log(p_c l_c) as a sum: likelihoods themselves end at e^-60.
+        for range in mixture.layout.ranges() {
+            let largest = largest_of(&codes[range.clone()]);
+            for (chance, code) in chances[range.clone()].iter_mut().zip(&codes[range]) {
+                ln::<F>(&mut chance.0);
+                for ((c, &x), &m) in chance.0.iter_mut().zip(&code.0).zip(&largest.0) {
+                    *c = (*c + (x - m)).max(LEAST_CHANCE);
+                }
+            }
         }
     }
 }
