@@ -39,8 +39,14 @@ use crate::{Error, Result, memory};
 use checkpoint::{Observe, Start};
 use source::TableSource;
 
-/// Most rows drawn to calibrate a model, and what keeps their noise apart from that of generated tables.
+/// Most rows drawn to calibrate a model.
 const CALIBRATION_ROWS: usize = 8192;
+/// Fewest rows that serve.
+const FEWEST_CALIBRATION_ROWS: usize = 512;
+/// Rows drawn for each row of a small table. The quantiles of n rows are off by 1/sqrt(n), those of the table's N rows themselves by
+/// 1/sqrt(N): with four times as many rows the error of both together is an eighth larger than the table's alone.
+const CALIBRATION_DRAWS: usize = 4;
+/// What keeps the noise of those rows apart from that of generated tables.
 const CALIBRATION_SEED: u64 = 0x6361_6c69_6272_6174;
 
 /// A table's codec and the score model fitted to its coded rows.
@@ -88,7 +94,7 @@ pub fn resume(
     let start = Start::new(table, settings, from)?;
     let schema = Schema::infer(table, &settings.schema)?;
     let mut relations = match settings.preset {
-        Preset::Best => Relations::find(table, &schema)?,
+        Preset::Best | Preset::Ntk => Relations::find(table, &schema)?,
         Preset::Paper => Relations::default(),
     };
     for rule in &settings.rules {
@@ -107,13 +113,14 @@ pub fn resume(
     };
     check_memory(table.rows(), &source.layout, settings)?;
     match settings.preset {
-        Preset::Best => {
+        Preset::Best | Preset::Ntk => {
             let best::Best { model, record, pass, used } = best::fit(&source, settings, start, observe)?;
+            let most = (CALIBRATION_DRAWS * table.rows()).clamp(FEWEST_CALIBRATION_ROWS, CALIBRATION_ROWS);
             let rows = match settings.length {
-                Length::Iterations(_) => CALIBRATION_ROWS,
-                Length::Budget(budget) => rows_in_time(budget, used, pass),
+                Length::Iterations(_) => most,
+                Length::Budget(budget) => rows_in_time(most, budget, used, pass),
             };
-            let calibration = if rows > 0 { Some(calibrate(&model, rows, settings)?) } else { None };
+            let calibration = if rows > 0 { Some(calibrate(&model, codec.numerical(), rows, settings)?) } else { None };
             Ok(FittedTable { relations, codec, model, calibration, record })
         }
         Preset::Paper => {
@@ -140,7 +147,9 @@ fn check_memory(rows: usize, layout: &Layout, settings: &FitSettings) -> Result<
     // Noisy, clean and base values, the outputs and their errors, inputs.
     let row = 10 * width + inputs;
     let (batch, held, coded) = match settings.preset {
-        Preset::Best => (settings.batch as u128, HeldRows::MOST as u128, 2 * numbers + layout.blocks.len() as u128),
+        Preset::Best | Preset::Ntk => {
+            (settings.batch as u128, HeldRows::MOST as u128, 2 * numbers + layout.blocks.len() as u128)
+        }
         Preset::Paper => (0, 0, 6 * (inputs + width) * settings.draws as u128),
     };
     let drawn = if numbers > 0 { calibrator(layout).batch as u128 * row + CALIBRATION_ROWS as u128 * width } else { 0 };
@@ -162,22 +171,21 @@ fn calibrator(layout: &Layout) -> Sampler {
     sampler
 }
 
-/// How many rows there is time to calibrate with; none if the fewest that serve would take a budget too far.
-fn rows_in_time(budget: Duration, used: Duration, pass: f64) -> usize {
+/// How many of `most` rows there is time to calibrate with; none if the fewest that serve would take a budget too far.
+fn rows_in_time(most: usize, budget: Duration, used: Duration, pass: f64) -> usize {
     // A sampled row takes two passes a step.
     let each = pass.max(1e-9) * (2 * SampleSettings::STEPS) as f64;
     let time = budget.mul_f64(best::CALIBRATION_SHARE).as_secs_f64();
-    let least = CALIBRATION_ROWS / 16;
+    let least = FEWEST_CALIBRATION_ROWS;
     if used.as_secs_f64() + each * least as f64 > 1.05 * budget.as_secs_f64() + 1.0 {
         return 0;
     }
-    ((time / each) as usize).clamp(least, CALIBRATION_ROWS)
+    ((time / each) as usize).clamp(least, most)
 }
 
 /// Draws rows from the model and notes how their numbers are distributed: a denoiser that is a little too cautious makes them
 /// a little too narrow, in every column's own way.
-fn calibrate(model: &ScoreModel, rows: usize, settings: &FitSettings) -> Result<Calibration> {
-    let numbers = model.preconditioner().layout().numerical;
+fn calibrate(model: &ScoreModel, numbers: usize, rows: usize, settings: &FitSettings) -> Result<Calibration> {
     if numbers == 0 {
         return Calibration::fit(Vec::new());
     }
