@@ -165,10 +165,10 @@ pub fn from_bytes(bytes: &[u8]) -> Result<FittedTable> {
         schema: header.schema,
         level_counts: header.level_counts,
     })?;
-    // The columns of the model are those of the table; the base of the paper takes all of them as numbers.
+    // The columns of the model are those of the table; bases without links take all of them as numbers.
     let expected = match base {
-        Base::Zero => Layout { numerical: codec.width(), blocks: Vec::new() },
-        _ => Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
+        Base::Mixture => Layout { numerical: codec.numerical(), blocks: codec.blocks().to_vec() },
+        Base::Zero | Base::Gaussian => Layout { numerical: codec.width(), blocks: Vec::new() },
     };
     let layout = Layout { numerical: header.numerical, blocks: header.blocks };
     if layout != expected || !header.relations.is_sound() {

@@ -52,17 +52,19 @@ pub struct FitArgs {
     /// What to do with missing cells: learn where they are and generate them in their turn, or refuse the table
     #[arg(long, value_enum, default_value_t = MissingCells::Level)]
     missing: MissingCells,
-    /// The way of fitting: `best` makes the best tables, `paper` is the system of Han, Razaviyayn and Xu as published
+    /// The way of fitting: `best` makes the best tables, `paper` is the system of Han, Razaviyayn and Xu as published, `ntk` is
+    /// their training of what the best linear denoiser leaves
     #[arg(long, value_enum, default_value_t = Preset::Best)]
     preset: Preset,
     /// Neurons of the network; an even number
     #[arg(long, value_name = "M")]
     width: Option<usize>,
-    /// How gradients change the weights [default: adam for best, gd for paper]
+    /// How gradients change the weights [default: adam for best, gd for ntk and paper]
     #[arg(long, value_enum)]
     optimizer: Option<Optimizer>,
     /// What ends training before its time or iterations are used: the rule of early stopping with the constant of the theory (2e)
-    /// or the sharper 1, or a tenth of the rows held out [default: theory for paper (none with adam), holdout for best]
+    /// or the sharper 1, or a tenth of the rows held out [default: holdout for best, theory for ntk
+    /// and paper (with adam: holdout, none)]
     #[arg(long, value_enum, value_name = "RULE")]
     stop: Option<Stop>,
     /// Networks, each reading what those before it made of a row; one that does not help on rows held out is left out
@@ -91,6 +93,7 @@ enum MissingCells {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Preset {
     Best,
+    Ntk,
     Paper,
 }
 
@@ -153,6 +156,7 @@ pub fn run(args: FitArgs) -> Outcome {
     };
     let preset = match args.preset {
         Preset::Best => fit::Preset::Best,
+        Preset::Ntk => fit::Preset::Ntk,
         Preset::Paper => fit::Preset::Paper,
     };
     let mut settings = FitSettings::new(preset, length);
@@ -162,7 +166,7 @@ pub fn run(args: FitArgs) -> Outcome {
     settings.stages = args.stages.unwrap_or(settings.stages);
     settings.batch = args.batch.unwrap_or(settings.batch);
     if args.draws.is_some() && preset != fit::Preset::Paper {
-        return Err(Failure::new("--draws is for --preset paper; the preset best draws anew for every batch"));
+        return Err(Failure::new("--draws is for --preset paper; the others draw anew for every batch"));
     }
     settings.draws = args.draws.unwrap_or(settings.draws);
     settings.seed = args.seed;
@@ -220,7 +224,7 @@ pub fn run(args: FitArgs) -> Outcome {
         note!("rows held out, {networks} networks: {squared:.4} + {entropy:.4}");
     }
     say(record.ended, &record.stop);
-    if fitted.calibration.is_none() && preset == fit::Preset::Best {
+    if fitted.calibration.is_none() && preset != fit::Preset::Paper {
         note!("warning: there was no time to calibrate the model; give a longer --budget");
     }
     if let Some(warning) = doubt(&fitted, &table) {

@@ -1,4 +1,5 @@
-//! The preset `best`: a mixture as base, then networks one after the other, each trained on what is left.
+//! The presets that train on batches with fresh noise: `best`, a mixture as base, then networks one after the other, each trained on
+//! what is left; and `ntk`, one network in the theory's way above the best linear denoiser.
 
 use std::time::{Duration, Instant};
 
@@ -39,16 +40,18 @@ pub(super) struct Best {
 
 /// Fits the model.
 pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start, observe: Observe) -> Result<Best> {
-    let optimizer = settings.optimizer.unwrap_or(OptimizerKind::Adam);
+    let theory = settings.preset == Preset::Ntk;
+    let base = if theory { Base::Gaussian } else { Base::Mixture };
+    let optimizer = settings.optimizer.unwrap_or(if theory { OptimizerKind::Descent } else { OptimizerKind::Adam });
     let rows = DataSource::rows(source);
-    let stop = settings.stop.unwrap_or(match Stopping::default_of(Preset::Best, optimizer) {
+    let stop = settings.stop.unwrap_or(match Stopping::default_of(settings.preset, optimizer) {
         Stopping::HoldOut if rows < FEWEST_TO_HOLD_OUT => Stopping::None,
         stop => stop,
     });
     let rule = stop.rule(optimizer)?;
-    if rule.is_some() && source.layout.numerical == 0 {
+    if rule.is_some() && base == Base::Mixture && source.layout.numerical == 0 {
         let name = "the stopping rule for a table of categories";
-        let requirement = "it is about numbers with squared errors: stop by holdout, or take the preset paper";
+        let requirement = "it is about squared errors: stop by holdout, or take the preset ntk";
         return Err(Error::Setting { name, value: stop.name().into(), requirement });
     }
     let [kept, held] = match stop {
@@ -59,11 +62,11 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
     let held = (held.rows() > 0).then_some(&held as &dyn DataSource);
     let threads = workers(settings.par);
     let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0)?;
-    let (base, weights, mut done, mut going) = match start.from.take() {
+    let (parts, weights, mut done, mut going) = match start.from.take() {
         Some(Checkpoint { base, stages, done, going, .. }) => (base, stages, done, Some(going)),
         None => (None, Vec::new(), Done::default(), None),
     };
-    let preconditioner = match base {
+    let preconditioner = match parts {
         Some(parts) => Preconditioner::from_parts(parts)?,
         None => {
             let until = match settings.length {
@@ -72,9 +75,9 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
                 }
                 Length::Iterations(_) => None,
             };
-            let fitted = Preconditioner::fit(Base::Mixture, &kept, held, &process, threads, settings.seed, until)?;
+            let fitted = Preconditioner::fit(base, &kept, held, &process, threads, settings.seed, until)?;
             // Some seconds, which a short budget does not have once the base has taken its share.
-            if until.is_none_or(|until| Instant::now() < until) {
+            if base == Base::Mixture && until.is_none_or(|until| Instant::now() < until) {
                 let contrasts = contrast_search::find(&fitted, &kept, &process, threads, settings.seed);
                 fitted.with_contrasts(contrasts)
             } else {
@@ -86,12 +89,15 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
     let groups = preconditioner.input_groups();
     let fresh = |stage: usize| {
         let seed = settings.seed.wrapping_add(stage as u64);
+        if theory {
+            return Network::symmetric(groups.len(), outputs, settings.width, seed);
+        }
         Network::sparse(&groups, outputs, settings.width, SparseStart::TABLES, seed)
     };
     let before = weights.iter().enumerate().map(|(stage, weights)| fresh(stage)?.with_values(weights));
     let mut stages = before.collect::<Result<Vec<Network<f32>>>>()?;
     let training = Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, threads) };
-    let all = settings.stages.max(1);
+    let all = if theory { 1 } else { settings.stages.max(1) };
     let mut last: Option<(Trained, StopRecord)> = None;
     for stage in stages.len()..all {
         let share = 1.0 / (all - stage) as f64;
@@ -157,7 +163,7 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
     let (trained, stop) = last.ok_or_else(|| Error::Checkpoint("it has as many networks as the fit".into()))?;
     let record = Record {
         rows,
-        preset: Preset::Best,
+        preset: settings.preset,
         iterations: done.iterations,
         seed: settings.seed,
         losses: trained.losses,

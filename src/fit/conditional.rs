@@ -4,8 +4,6 @@
 //! [denoiser](crate::model::conditional); the rest is met by drawing again. Every row that is returned has been held against every
 //! condition as it is written in the table.
 
-use faer::Mat;
-
 use super::FittedTable;
 use super::sample::{self, SampleSettings};
 use crate::diffusion::denoiser::Denoiser;
@@ -191,7 +189,7 @@ fn draw(
     round: u64,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<(Table, Vec<bool>)> {
-    let FittedTable { relations, codec, model, calibration, .. } = fitted;
+    let FittedTable { relations, codec, model, .. } = fitted;
     let (rows, p) = (given.rows(), codec.numerical());
     let seed = settings.seed.wrapping_add(APART.wrapping_mul(round));
     let layout = Layout { numerical: p, blocks: codec.blocks().to_vec() };
@@ -214,10 +212,7 @@ fn draw(
         Box::new(denoiser)
     };
     let drawn = sampler.run(model.process(), &mut *denoiser, rows, seed, settings.par, observe)?;
-    let mut matrix = Mat::from_fn(rows, drawn.columns(), |i, j| f64::from(drawn.get(i, j)));
-    if let Some(calibration) = calibration {
-        calibration.apply(matrix.as_mut());
-    }
+    let mut matrix = fitted.scores(&drawn);
     code.put_back(matrix.as_mut(), &scores);
     relations.restore_given(codec.decode(matrix.as_ref(), Decode::default())?, codec.schema(), given)
 }

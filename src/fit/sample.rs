@@ -4,7 +4,7 @@ use faer::{Mat, Par};
 
 use super::FittedTable;
 use crate::diffusion::sampler::{Method, Sampler};
-use crate::kernels::workers;
+use crate::kernels::{Panels, workers};
 use crate::table::Table;
 use crate::table::codec::{Codec, Decode};
 use crate::{Result, memory};
@@ -48,15 +48,24 @@ pub(super) fn sample(
     settings: &SampleSettings,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Table> {
-    let FittedTable { relations, codec, model, calibration, .. } = fitted;
+    let FittedTable { relations, codec, model, .. } = fitted;
     check_memory(settings.rows, codec)?;
     memory::check("the times of so many steps", settings.steps as u128 * 64)?;
     let sampler = Sampler::new(settings.method, settings.steps);
     let mut denoiser = model.batch_denoiser(workers(settings.par));
     let rows = sampler.run(model.process(), &mut denoiser, settings.rows, settings.seed, settings.par, observe)?;
-    let mut scores = Mat::from_fn(rows.rows(), rows.columns(), |i, j| f64::from(rows.get(i, j)));
-    if let Some(calibration) = calibration {
-        calibration.apply(scores.as_mut());
-    }
+    let scores = fitted.scores(&rows);
     relations.restore(codec.decode(scores.as_ref(), Decode::default())?, codec.schema())
+}
+
+impl FittedTable {
+    /// Drawn rows as the codec decodes them: calibrated normal scores, and codes.
+    pub(super) fn scores(&self, rows: &Panels<f32>) -> Mat<f64> {
+        let mut scores = Mat::from_fn(rows.rows(), rows.columns(), |i, j| f64::from(rows.get(i, j)));
+        if let Some(calibration) = &self.calibration {
+            calibration.apply(scores.as_mut());
+        }
+        self.model.preconditioner().uncentre(&mut scores, self.codec.numerical());
+        scores
+    }
 }

@@ -16,16 +16,20 @@ pub enum Preset {
     /// Whatever makes the best tables: relations between columns, a mixture under the networks, softmax links, fresh noise in
     /// every batch, Adam, averaged weights.
     Best,
+    /// The theory's training of what the best linear denoiser leaves: identity links, the dense start of the NTK, gradient descent on
+    /// fresh noise in every batch, stopped by the rule; relations, codec and sampler are those of [`Preset::Best`].
+    Ntk,
     /// The system as HRX have it: zero base, identity links, full-batch gradient descent on a fixed regression set, stopped
     /// by the rule.
     Paper,
 }
 
 impl Preset {
-    /// "best" or "paper".
+    /// "best", "ntk" or "paper".
     pub fn name(self) -> &'static str {
         match self {
             Preset::Best => "best",
+            Preset::Ntk => "ntk",
             Preset::Paper => "paper",
         }
     }
@@ -92,8 +96,8 @@ impl Stopping {
     /// What a preset does unless told otherwise.
     pub(super) fn default_of(preset: Preset, optimizer: OptimizerKind) -> Self {
         match preset {
-            Preset::Best => Stopping::HoldOut,
-            Preset::Paper if optimizer != OptimizerKind::Adam => Stopping::Theory,
+            Preset::Ntk | Preset::Paper if optimizer != OptimizerKind::Adam => Stopping::Theory,
+            Preset::Best | Preset::Ntk => Stopping::HoldOut,
             Preset::Paper => Stopping::None,
         }
     }
@@ -150,10 +154,10 @@ pub struct FitSettings {
     pub optimizer: Option<OptimizerKind>,
     /// How long to train.
     pub length: Length,
-    /// What ends training before that; the preset's own if there is none: [`Stopping::Theory`] for [`Preset::Paper`] (unless the
-    /// optimizer is Adam), [`Stopping::HoldOut`] for [`Preset::Best`].
+    /// What ends training before that; the preset's own if there is none: [`Stopping::HoldOut`] for [`Preset::Best`],
+    /// [`Stopping::Theory`] for the others unless the optimizer is Adam.
     pub stop: Option<Stopping>,
-    /// Rows in a batch of [`Preset::Best`].
+    /// Rows in a batch, except with [`Preset::Paper`].
     pub batch: usize,
     /// Noisy samples of each row in the regression set of [`Preset::Paper`], 1 or more. Draws of a row share its label, and with
     /// it the label's error: the stopping rule counts them as if they did not.

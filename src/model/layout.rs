@@ -1,5 +1,6 @@
 //! What the rows of data are: numbers and blocks of one-hot codes, drawn again and again.
 
+use faer::Mat;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Which columns of a matrix are numbers and which are blocks of one-hot codes: first the numbers, then the blocks.
@@ -76,5 +77,34 @@ impl DataSource for Subset<'_> {
 
     fn quantiles(&self) -> Vec<f64> {
         self.source.quantiles()
+    }
+}
+
+/// A matrix of numbers as a [`DataSource`].
+pub struct MatrixSource {
+    rows: Mat<f32>,
+    layout: Layout,
+}
+
+impl MatrixSource {
+    /// All columns are numbers.
+    pub fn new(rows: Mat<f32>) -> Self {
+        Self { layout: Layout { numerical: rows.ncols(), blocks: Vec::new() }, rows }
+    }
+}
+
+impl DataSource for MatrixSource {
+    fn rows(&self) -> usize {
+        self.rows.nrows()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn draw(&self, row: usize, _: &mut Xoshiro256PlusPlus, numbers: &mut [f32], _: &mut [u32]) {
+        for (i, x) in numbers.iter_mut().enumerate() {
+            *x = self.rows[(row, i)];
+        }
     }
 }

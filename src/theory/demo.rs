@@ -12,7 +12,7 @@ use crate::diffusion::sampler::{Method, Sampler};
 use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
 use crate::kernels::{Panels, gram};
-use crate::model::layout::{DataSource, Layout};
+use crate::model::layout::MatrixSource;
 use crate::model::preconditioner::{Base, Preconditioner};
 use crate::model::score_model::ScoreModel;
 use crate::model::training::{Run, Training};
@@ -23,7 +23,6 @@ use crate::regression::early_stopping::StoppingRule;
 use crate::regression::kernel_regression::predict;
 use crate::regression::risk::iteration_grid;
 use crate::{Error, Result};
-use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Rows of data, and noisy samples of each that are trained on.
 const ROWS: usize = 1200;
@@ -431,33 +430,5 @@ impl Judge<'_> {
             field.arrows.push(Arrow { at: x, scores: [truth, learned(&found[0]), learned(&found[1])] });
         }
         Ok(field)
-    }
-}
-/// A matrix of numbers as a [`DataSource`].
-struct MatrixSource {
-    rows: Mat<f32>,
-    layout: Layout,
-}
-
-impl MatrixSource {
-    /// All columns are numbers.
-    fn new(rows: Mat<f32>) -> Self {
-        Self { layout: Layout { numerical: rows.ncols(), blocks: Vec::new() }, rows }
-    }
-}
-
-impl DataSource for MatrixSource {
-    fn rows(&self) -> usize {
-        self.rows.nrows()
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn draw(&self, row: usize, _: &mut Xoshiro256PlusPlus, numbers: &mut [f32], _: &mut [u32]) {
-        for (i, x) in numbers.iter_mut().enumerate() {
-            *x = self.rows[(row, i)];
-        }
     }
 }

@@ -75,6 +75,7 @@ fn a_fit_goes_on_to_the_same_bytes_on_any_number_of_threads() {
         (sharp, &[1]),
         // In the first network, between the two, and in the second.
         (two_stages, &[7, 30, 44]),
+        (settings(Preset::Ntk, 50, Stopping::None, OptimizerKind::Descent), &[20]),
         (settings(Preset::Paper, 50, Stopping::Sharp, OptimizerKind::Descent), &[1, 20, 50]),
         (settings(Preset::Paper, 50, Stopping::HoldOut, OptimizerKind::Adam), &[25]),
     ] {

@@ -92,7 +92,7 @@ fn absurd_fields_are_an_error_or_a_table() {
         json!([0, 0, 0]),
         json!({}),
     ];
-    for preset in [Preset::Best, Preset::Paper] {
+    for preset in [Preset::Best, Preset::Ntk, Preset::Paper] {
         let bytes = model(preset);
         let (header, tensors) = split(&bytes);
         assert!(tried(&joined(&header, tensors)));

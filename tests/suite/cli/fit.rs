@@ -99,11 +99,15 @@ fn generated_tables_look_like_the_table() {
 }
 
 #[test]
-fn both_presets_and_every_optimizer_fit() {
+fn every_preset_and_every_optimizer_fit() {
     let (folder, table) = folder();
-    for more in
-        [&["--preset", "paper"][..], &["--optimizer", "gd"], &["--optimizer", "nesterov"], &["--optimizer", "adam"]]
-    {
+    for more in [
+        &["--preset", "paper"][..],
+        &["--preset", "ntk"],
+        &["--optimizer", "gd"],
+        &["--optimizer", "nesterov"],
+        &["--optimizer", "adam"],
+    ] {
         let fitted = fit(folder.path(), &table, "m.safetensors", more);
         assert!(fitted.status.success(), "{more:?}: {}", String::from_utf8_lossy(&fitted.stderr));
         let sample = ["sample", "m.safetensors", "--rows", "10", "--steps", "4", "--out", "s.csv"];
