@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, fit, sample};
+use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, fit};
 use ntk_score::table::Table;
 
 fn main() -> ntk_score::Result<()> {
@@ -21,7 +21,7 @@ fn main() -> ntk_score::Result<()> {
     (settings.width, settings.batch) = (512, 512);
     let fitted = fit(&table, &settings, &mut |_progress| ControlFlow::Continue(()))?;
 
-    let generated = sample(&fitted, &SampleSettings::new(1000), &mut |_done, _total| ())?;
+    let generated = fitted.sample(&SampleSettings::new(1000), &mut |_done, _total| ())?;
     for row in 0..5 {
         println!("{:>5} {:>5}", generated.columns()[0][row], generated.columns()[1][row]);
     }

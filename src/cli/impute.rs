@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::error::quoted;
 use crate::files::csv;
-use crate::fit::{self, Fill, SampleSettings};
+use crate::fit::{Fill, SampleSettings};
 use crate::table::Table;
 use clap::Args;
 use faer::Par;
@@ -73,7 +73,7 @@ pub fn run(args: ImputeArgs) -> Outcome {
     let columns = fitted.columns();
     let lacking = quoted(columns.iter().map(|column| &column.name).filter(|name| table.column(name).is_none()));
     let bar = progress_bar(1, "{bar:30} {percent:>3} %  filling  {elapsed} (left: {eta})");
-    let filled = fit::impute(&fitted, &table, &args.missing_marks, fill, &settings, &mut |done, total| {
+    let filled = fitted.impute(&table, &args.missing_marks, fill, &settings, &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     });

@@ -9,7 +9,7 @@ use faer::Par;
 use crate::diffusion::sampler::Method;
 use crate::error::quoted;
 use crate::files::csv;
-use crate::fit::{self, FittedTable, Met, SampleSettings};
+use crate::fit::{FittedTable, Met, SampleSettings};
 use crate::table::{Condition, Given};
 
 use super::columns::{CsvArgs, place, refuse_same};
@@ -92,17 +92,15 @@ pub fn run(args: SampleArgs) -> Outcome {
         bar.set_position(done as u64);
     };
     let table = match given {
-        Some(given) => fit::complete(&fitted, &given, false, &settings, &mut observe).map(|completed| {
+        Some(given) => fitted.complete(&given, false, &settings, &mut observe).map(|completed| {
             let words = "rows do not keep every relation of the training table with the cells given";
             if completed.broken > 0 {
                 bar.suspend(|| note!("{} {words}", completed.broken));
             }
             completed.table
         }),
-        None if conditions.is_empty() && fitted.relations.rules().is_empty() => {
-            fit::sample(&fitted, &settings, &mut observe)
-        }
-        None => fit::sample_where(&fitted, &settings, &conditions, &mut observe).map(|met| {
+        None if conditions.is_empty() && fitted.relations.rules().is_empty() => fitted.sample(&settings, &mut observe),
+        None => fitted.sample_where(&settings, &conditions, &mut observe).map(|met| {
             bar.suspend(|| tell(&met, &conditions));
             met.table
         }),

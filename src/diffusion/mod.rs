@@ -3,7 +3,8 @@
 //! It composes [`crate::kernels`] and knows nothing of networks, tables or files.
 
 pub mod denoiser;
-pub mod denoising_error;
+#[cfg(feature = "cli")]
+pub(crate) mod denoising_error;
 pub mod mixture;
 pub mod process;
 pub mod regression_set;

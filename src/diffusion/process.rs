@@ -110,7 +110,7 @@ pub struct ForwardProcess {
 
 /// Mean coefficients and variance of the Gaussian `X_s | X_t, X_0` for `s < t`: see [`ForwardProcess::bridge`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bridge {
+pub(crate) struct Bridge {
     /// Coefficient of `X_t` in the mean.
     pub noisy: f64,
     /// Coefficient of `X_0` in the mean.
@@ -250,7 +250,7 @@ impl ForwardProcess {
     }
 
     /// The Gaussian law of `X_s` given `X_t` and `X_0`, for `s < t`: the exact step of ancestral sampling.
-    pub fn bridge(&self, s: f64, t: f64) -> Bridge {
+    pub(crate) fn bridge(&self, s: f64, t: f64) -> Bridge {
         let (kept, added) = self.transition(s, t);
         let (before, after) = (self.h(s), self.h(t));
         Bridge { noisy: kept * before / after, clean: self.alpha(s) * added / after, variance: before * added / after }

@@ -64,7 +64,7 @@ pub struct RegressionSet<T> {
 ///
 /// The largest `alpha R0 + sqrt(h) B` over `from <= t <= T`, where `B = sqrt(d) + sqrt(2 log(samples/failure))` bounds the norm
 /// of every noise vector.
-pub fn default_radius(
+pub(crate) fn default_radius(
     process: &ForwardProcess,
     data_radius: f64,
     dimension: usize,
@@ -80,96 +80,99 @@ pub fn default_radius(
 }
 
 /// The largest Euclidean norm of a row: the radius `R0` of the ball that holds the data.
-pub fn data_radius<T: Real>(data: MatRef<'_, T>) -> f64 {
+pub(crate) fn data_radius<T: Real>(data: MatRef<'_, T>) -> f64 {
     let norm = |row: usize| (0..data.ncols()).map(|i| data[(row, i)].to_f64().powi(2)).sum::<f64>();
     (0..data.nrows()).map(norm).fold(0.0, f64::max).sqrt()
 }
 
-/// Draws a regression set from `data` (N x d): for every row `draws` times and noises, rows in order, all draws of a row
-/// together.
-///
-/// The same `seed` gives the same set; another seed, fresh noise. The noise is drawn in `f64`, rows in chunks with a stream
-/// each.
-///
-/// # Errors
-/// [`Error::Empty`] without rows, columns or draws, or if the domain holds none of the samples; [`Error::NotFinite`];
-/// [`Error::Setting`] for a radius, failure chance or margin that is out of range; [`Error::Memory`] if the number of samples
-/// is beyond reason.
-pub fn regression_set<T: Real>(
-    process: &ForwardProcess,
-    data: MatRef<'_, T>,
-    settings: &RegressionSettings,
-    seed: u64,
-) -> Result<RegressionSet<T>> {
-    let (rows, d) = (data.nrows(), data.ncols());
-    if rows == 0 {
-        return Err(Error::Empty { what: "the data", unit: "row" });
-    }
-    if d == 0 {
-        return Err(Error::Empty { what: "the data", unit: "column" });
-    }
-    if settings.draws == 0 {
-        return Err(Error::Empty { what: "the regression set", unit: "draw per row" });
-    }
-    check_finite("the data", data)?;
-    let bytes = (rows as u128 * settings.draws as u128) * (2 * d as u128 + 3) * size_of::<T>() as u128;
-    if bytes > isize::MAX as u128 {
-        return Err(Error::Memory { what: "the regression set", bytes });
-    }
-    let samples = rows * settings.draws;
-    let (radius, earliest) = match settings.localisation {
-        None => (f64::INFINITY, process.start()),
-        Some(domain) => {
-            check_domain(&domain, process)?;
-            let earliest = process.start() + domain.margin;
-            let default = || default_radius(process, data_radius(data), d, samples, domain.failure, earliest);
-            (domain.radius.unwrap_or_else(default), earliest)
+impl<T: Real> RegressionSet<T> {
+    /// Draws a regression set from `data` (N x d): for every row `draws` times and noises, rows in order, all draws of a row
+    /// together.
+    ///
+    /// The same `seed` gives the same set; another seed, fresh noise. The noise is drawn in `f64`, rows in chunks with a stream
+    /// each.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without rows, columns or draws, or if the domain holds none of the samples; [`Error::NotFinite`];
+    /// [`Error::Setting`] for a radius, failure chance or margin that is out of range; [`Error::Memory`] if the number of samples
+    /// is beyond reason.
+    pub fn draw(
+        process: &ForwardProcess,
+        data: MatRef<'_, T>,
+        settings: &RegressionSettings,
+        seed: u64,
+    ) -> Result<Self> {
+        let (rows, d) = (data.nrows(), data.ncols());
+        if rows == 0 {
+            return Err(Error::Empty { what: "the data", unit: "row" });
         }
-    };
+        if d == 0 {
+            return Err(Error::Empty { what: "the data", unit: "column" });
+        }
+        if settings.draws == 0 {
+            return Err(Error::Empty { what: "the regression set", unit: "draw per row" });
+        }
+        check_finite("the data", data)?;
+        let bytes = (rows as u128 * settings.draws as u128) * (2 * d as u128 + 3) * size_of::<T>() as u128;
+        if bytes > isize::MAX as u128 {
+            return Err(Error::Memory { what: "the regression set", bytes });
+        }
+        let samples = rows * settings.draws;
+        let (radius, earliest) = match settings.localisation {
+            None => (f64::INFINITY, process.start()),
+            Some(domain) => {
+                check_domain(&domain, process)?;
+                let earliest = process.start() + domain.margin;
+                let default = || default_radius(process, data_radius(data), d, samples, domain.failure, earliest);
+                (domain.radius.unwrap_or_else(default), earliest)
+            }
+        };
 
-    let mut set = RegressionSet {
-        inputs: Mat::zeros(samples, d + 1),
-        labels: Mat::zeros(samples, d),
-        times: Vec::with_capacity(samples),
-        sources: Vec::with_capacity(samples),
-        radius,
-        dropped_far: 0,
-        dropped_early: 0,
-    };
-    let mut noisy = vec![0.0; d];
-    for (chunk, mut stream) in chunk_streams(seed, Purpose::Regression, 0, rows.div_ceil(CHUNK)).into_iter().enumerate()
-    {
-        for row in chunk * CHUNK..rows.min((chunk + 1) * CHUNK) {
-            for _ in 0..settings.draws {
-                let t = process.start() + (process.end() - process.start()) * stream.random::<f64>();
-                let (alpha, spread) = (process.alpha(t), process.sqrt_h(t));
-                for (i, x) in noisy.iter_mut().enumerate() {
-                    *x = alpha * data[(row, i)].to_f64() + spread * normal::<f64>(&mut stream);
-                }
-                if t < earliest {
-                    set.dropped_early += 1;
-                } else if noisy.iter().map(|x| x * x).sum::<f64>() > radius * radius {
-                    set.dropped_far += 1;
-                } else {
-                    let kept = set.times.len();
-                    for (i, &x) in noisy.iter().enumerate() {
-                        set.inputs[(kept, i)] = T::from_f64(x);
-                        set.labels[(kept, i)] = data[(row, i)];
+        let mut set = RegressionSet {
+            inputs: Mat::zeros(samples, d + 1),
+            labels: Mat::zeros(samples, d),
+            times: Vec::with_capacity(samples),
+            sources: Vec::with_capacity(samples),
+            radius,
+            dropped_far: 0,
+            dropped_early: 0,
+        };
+        let mut noisy = vec![0.0; d];
+        for (chunk, mut stream) in
+            chunk_streams(seed, Purpose::Regression, 0, rows.div_ceil(CHUNK)).into_iter().enumerate()
+        {
+            for row in chunk * CHUNK..rows.min((chunk + 1) * CHUNK) {
+                for _ in 0..settings.draws {
+                    let t = process.start() + (process.end() - process.start()) * stream.random::<f64>();
+                    let (alpha, spread) = (process.alpha(t), process.sqrt_h(t));
+                    for (i, x) in noisy.iter_mut().enumerate() {
+                        *x = alpha * data[(row, i)].to_f64() + spread * normal::<f64>(&mut stream);
                     }
-                    set.inputs[(kept, d)] = T::from_f64(t - process.start());
-                    set.times.push(t);
-                    set.sources.push(row);
+                    if t < earliest {
+                        set.dropped_early += 1;
+                    } else if noisy.iter().map(|x| x * x).sum::<f64>() > radius * radius {
+                        set.dropped_far += 1;
+                    } else {
+                        let kept = set.times.len();
+                        for (i, &x) in noisy.iter().enumerate() {
+                            set.inputs[(kept, i)] = T::from_f64(x);
+                            set.labels[(kept, i)] = data[(row, i)];
+                        }
+                        set.inputs[(kept, d)] = T::from_f64(t - process.start());
+                        set.times.push(t);
+                        set.sources.push(row);
+                    }
                 }
             }
         }
+        let kept = set.times.len();
+        if kept == 0 {
+            return Err(Error::Empty { what: "the domain of the regression (radius or margin)", unit: "sample" });
+        }
+        set.inputs.truncate(kept, d + 1);
+        set.labels.truncate(kept, d);
+        Ok(set)
     }
-    let kept = set.times.len();
-    if kept == 0 {
-        return Err(Error::Empty { what: "the domain of the regression (radius or margin)", unit: "sample" });
-    }
-    set.inputs.truncate(kept, d + 1);
-    set.labels.truncate(kept, d);
-    Ok(set)
 }
 
 fn check_domain(domain: &Localisation, process: &ForwardProcess) -> Result<()> {
@@ -203,7 +206,7 @@ mod tests {
         let process = process();
         let data = GaussianMixture::spiral().sample(3000, 1);
         let settings = RegressionSettings { draws: 3, localisation: None };
-        let set = regression_set(&process, data.as_ref(), &settings, 7).unwrap();
+        let set = RegressionSet::draw(&process, data.as_ref(), &settings, 7).unwrap();
         assert_eq!((set.inputs.nrows(), set.inputs.ncols(), set.labels.ncols()), (9000, 3, 2));
         assert_eq!((set.dropped_far, set.dropped_early), (0, 0));
         let (mut sum, mut square) = (0.0, 0.0);
@@ -229,7 +232,7 @@ mod tests {
     fn seeds_repeat_and_differ() {
         let data = GaussianMixture::spiral().sample(1500, 1);
         let settings = RegressionSettings { draws: 1, localisation: None };
-        let draw = |seed| regression_set(&process(), data.as_ref(), &settings, seed).unwrap();
+        let draw = |seed| RegressionSet::draw(&process(), data.as_ref(), &settings, seed).unwrap();
         assert_eq!(draw(1).inputs, draw(1).inputs);
         assert_ne!(draw(1).inputs, draw(2).inputs);
     }
@@ -240,7 +243,7 @@ mod tests {
         let data = GaussianMixture::spiral().sample(2000, 1);
         let domain = Localisation { radius: Some(1.5), failure: 1e-3, margin: 0.5 };
         let settings = RegressionSettings { draws: 2, localisation: Some(domain) };
-        let set = regression_set(&process, data.as_ref(), &settings, 3).unwrap();
+        let set = RegressionSet::draw(&process, data.as_ref(), &settings, 3).unwrap();
         assert_eq!(set.times.len() + set.dropped_far + set.dropped_early, 4000);
         assert!(set.dropped_far > 500 && (400..900).contains(&set.dropped_early));
         assert_eq!(set.inputs.nrows(), set.times.len());
@@ -249,7 +252,8 @@ mod tests {
         }
         // What is kept are the same draws as without the domain.
         let all =
-            regression_set(&process, data.as_ref(), &RegressionSettings { localisation: None, ..settings }, 3).unwrap();
+            RegressionSet::draw(&process, data.as_ref(), &RegressionSettings { localisation: None, ..settings }, 3)
+                .unwrap();
         assert!(set.times.iter().all(|t| all.times.contains(t)));
     }
 
@@ -258,7 +262,7 @@ mod tests {
         let process = process();
         let data = GaussianMixture::spiral().sample(2000, 1);
         let settings = RegressionSettings { draws: 5, localisation: Some(Localisation::new(&process)) };
-        let set = regression_set(&process, data.as_ref(), &settings, 3).unwrap();
+        let set = RegressionSet::draw(&process, data.as_ref(), &settings, 3).unwrap();
         assert_eq!(set.dropped_far, 0);
         assert!(set.dropped_early > 0 && set.dropped_early < 40);
         // Against the definition, maximised over a fine grid of times.
@@ -274,7 +278,7 @@ mod tests {
         let settings = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
         let data = Mat::<f64>::from_fn(3, 2, |i, j| (i + j) as f64);
         let draw = |data: &Mat<f64>, settings: &RegressionSettings| {
-            regression_set(&process, data.as_ref(), settings, 0).map(|_| ()).unwrap_err()
+            RegressionSet::draw(&process, data.as_ref(), settings, 0).map(|_| ()).unwrap_err()
         };
         assert!(matches!(draw(&Mat::zeros(0, 2), &settings), Error::Empty { .. }));
         assert!(matches!(draw(&Mat::zeros(2, 0), &settings), Error::Empty { .. }));

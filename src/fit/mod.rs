@@ -20,8 +20,8 @@ use std::time::Duration;
 
 pub use crate::model::score_model::ScoreModel;
 pub use checkpoint::Checkpoint;
-pub use conditional::{Completed, Met, complete, sample, sample_where};
-pub use impute::{Fill, Filled, impute};
+pub use conditional::{Completed, Met};
+pub use impute::{Fill, Filled};
 pub use record::{Ended, Progress, Record, StopRecord};
 pub use sample::SampleSettings;
 pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};

@@ -9,7 +9,7 @@ use super::source::TableSource;
 use super::training::{Span, Steps, StepsState, Watches, overlap, train};
 use super::watch::{HeldWatch, RuleWatch, hold_out};
 use crate::diffusion::process::{ForwardProcess, Schedule};
-use crate::diffusion::regression_set::{Localisation, RegressionSettings, regression_set};
+use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings};
 use crate::kernels::descent::{Workspace, forward_into};
 use crate::kernels::{Panels, workers};
 use crate::model::preconditioner::{Base, Preconditioner};
@@ -41,7 +41,7 @@ pub(super) fn fit(
     let preconditioner = Preconditioner::fit(Base::Zero, source, None, &process, workers(par), seed, None)?;
     let data = source.matrix(&preconditioner, seed);
     let domain = RegressionSettings { draws: settings.draws, localisation: Some(Localisation::new(&process)) };
-    let set = regression_set(&process, data.as_ref(), &domain, seed)?;
+    let set = RegressionSet::draw(&process, data.as_ref(), &domain, seed)?;
     // Rows are held out with all their samples, which share a label.
     let mut out = vec![false; data.nrows()];
     if stop == Stopping::HoldOut {

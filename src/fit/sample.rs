@@ -9,7 +9,7 @@ use crate::table::Table;
 use crate::table::codec::{Codec, Decode};
 use crate::{Result, memory};
 
-/// Settings of [`sample`](super::sample): begin with [`SampleSettings::new`] and change what should differ.
+/// Settings of [`FittedTable::sample`]: begin with [`SampleSettings::new`] and change what should differ.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct SampleSettings {

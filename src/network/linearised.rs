@@ -95,6 +95,7 @@ impl<'a, T: Real> LinearisedNetwork<'a, T> {
     }
 
     /// The outputs at the samples, `N` x `d`.
+    #[cfg(test)]
     pub fn outputs(&self) -> &Panels<T> {
         &self.outputs
     }
@@ -106,6 +107,7 @@ impl<'a, T: Real> LinearisedNetwork<'a, T> {
     }
 
     /// Iterations made.
+    #[cfg(test)]
     pub fn iterations(&self) -> u64 {
         self.iterations
     }

@@ -1,6 +1,7 @@
 //! The two-layer ReLU network, its training by gradient descent, and its linearisation at the start of training.
 
-pub mod linearised;
+#[cfg(feature = "cli")]
+pub(crate) mod linearised;
 #[allow(clippy::module_inception)]
 mod network;
 mod trainer;

@@ -12,7 +12,7 @@
 //! everything is divided by `B`, so that what counts is `sigma / B`. Labels have no unit that the theory could know: so
 //! [`Noise::Relative`] takes both from the data, by cross-validation. Its rivals are in [`super::risk`].
 
-use crate::regression::risk::{generalised_cross_validation, iteration_grid};
+use crate::regression::risk::Curve;
 use crate::regression::spectrum::{Spectrum, shrinkage};
 use crate::regression::spectrum_estimate::{Estimate, SpectrumEstimate};
 use crate::{Error, Result};
@@ -174,7 +174,7 @@ impl StoppingRule {
     /// The noise scale, and the norm `B` of the function in the kernel's space that it counts against.
     ///
     /// The theory takes that norm to be one. But every iteration is where the rule stops for some norm, and cross-validation says
-    /// how well each does: the rule stops at [`Curve::mean_iteration`](super::risk::Curve::mean_iteration) of [`generalised_cross_validation`], `sigma` is what the
+    /// how well each does: the rule stops at [`Curve::mean_iteration`](super::risk::Curve::mean_iteration) of [`Curve::generalised_cross_validation`], `sigma` is what the
     /// residuals there show, and `B` is the norm for which the condition turns just after it.
     ///
     /// `residual` and `outputs` as for [`StoppingRule::stop`].
@@ -187,11 +187,11 @@ impl StoppingRule {
     ) -> (f64, f64) {
         // Where all but a few of the samples are fitted, what is left says nothing of the noise.
         let left = |tau: u64| spectrum.sum(|value| shrinkage(step * value, tau)) / spectrum.dimension() as f64;
-        let grid: Vec<u64> = iteration_grid(Self::FARTHEST, Self::PER_DECADE)
+        let grid: Vec<u64> = Curve::grid(Self::FARTHEST, Self::PER_DECADE)
             .into_iter()
             .take_while(|&tau| tau == 1 || left(tau) > Self::UNFITTED)
             .collect();
-        let curve = generalised_cross_validation(spectrum, step, outputs, &grid, &mut residual);
+        let curve = Curve::generalised_cross_validation(spectrum, step, outputs, &grid, &mut residual);
         let Some(mean) = curve.mean_iteration(spectrum.dimension() * outputs) else { return (0.0, 1.0) };
         let tau = (mean.round() as u64).max(1);
         let noise = noise_at(spectrum, step, tau, outputs, residual(tau));
@@ -225,7 +225,7 @@ impl StoppingRule {
         let relative = noise / norm;
         let iterations = self.last(spectrum, step, relative);
         let critical_radius = spectrum.critical_radius(self.constant, relative);
-        let curve = iteration_grid(iterations.saturating_mul(10).clamp(10, NEVER), 20)
+        let curve = Curve::grid(iterations.saturating_mul(10).clamp(10, NEVER), 20)
             .into_iter()
             .map(|tau| self.crossing(spectrum, step * tau as f64, tau, relative))
             .collect();
@@ -283,7 +283,7 @@ impl StoppingRule {
 
 /// The noise scale that residuals after `iterations` steps show: the root of
 /// `residual / (outputs (N - degrees of freedom))`.
-pub fn noise_at(spectrum: &Spectrum, step: f64, iterations: u64, outputs: usize, residual: f64) -> f64 {
+pub(crate) fn noise_at(spectrum: &Spectrum, step: f64, iterations: u64, outputs: usize, residual: f64) -> f64 {
     // N - tr S = sum (1 - s lambda)^tau, without the cancellation of the difference.
     let left = spectrum.sum(|value| shrinkage(step * value, iterations));
     (residual / (outputs as f64 * left)).sqrt()
@@ -291,7 +291,7 @@ pub fn noise_at(spectrum: &Spectrum, step: f64, iterations: u64, outputs: usize,
 
 /// The same after effective time `time` of gradient flow, which small steps and steps with momentum follow:
 /// the root of `residual / (outputs sum exp(-time lambda))`.
-pub fn noise_in_flow(spectrum: &Spectrum, time: f64, outputs: usize, residual: f64) -> f64 {
+pub(crate) fn noise_in_flow(spectrum: &Spectrum, time: f64, outputs: usize, residual: f64) -> f64 {
     (residual / (outputs as f64 * spectrum.sum(|value| (-time * value).exp()))).sqrt()
 }
 
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn noise_counts_relative_to_the_norm() {
         let spectrum = spectrum();
-        let grid = iteration_grid(1_000_000, 20);
+        let grid = Curve::grid(1_000_000, 20);
         for signal in [0.04, 0.4, 4.0, 40.0, 400.0] {
             let [risk, residual] = expectations(signal, 0.3);
             let outputs = 24;
@@ -400,7 +400,7 @@ mod tests {
             StoppingRule::SHARP.stop(&spectrum, 0.5 / kernel, outputs, all).unwrap()
         };
         let one = stop(1.0, 1.0);
-        let best = Curve::of(&iteration_grid(1_000_000, 20), &risk).lowest().unwrap().1;
+        let best = Curve::of(&Curve::grid(1_000_000, 20), &risk).lowest().unwrap().1;
         assert!(risk(one.iterations) < 1.05 * best);
         // With powers of two the arithmetic is the same, with others it is rounded.
         for unit in [0.125, 1024.0] {

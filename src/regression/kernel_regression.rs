@@ -227,7 +227,7 @@ impl<T: Real> KernelRegression<T> {
 ///
 /// # Errors
 /// [`Error::Shape`], [`Error::NotFinite`].
-pub fn predict<T: Real>(
+pub(crate) fn predict<T: Real>(
     z: MatRef<'_, T>,
     samples: MatRef<'_, T>,
     coefficients: MatRef<'_, T>,

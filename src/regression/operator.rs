@@ -122,7 +122,7 @@ impl<T: Real> SymmetricOperator for MatrixFree<T> {
 
 /// The share of `1/lambda_max` taken as the step size: power iteration comes from below, and any step under `2/lambda_max`
 /// converges, so this leaves a factor of two.
-pub const STEP_SAFETY: f64 = 0.95;
+pub(crate) const STEP_SAFETY: f64 = 0.95;
 
 /// The largest eigenvalue by power iteration from a fixed vector, never above the true one; a handful of products brings it
 /// within about a percent even where several eigenvalues are close.

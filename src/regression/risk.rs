@@ -8,19 +8,6 @@ use crate::regression::spectrum::{Spectrum, shrinkage};
 /// weights is proved to be as good as the best (Leung and Barron 2006).
 const TEMPERATURE: f64 = 4.0;
 
-/// Iteration numbers from 1 to `last`, spaced evenly in their logarithm, about `per_decade` to a factor of ten.
-pub fn iteration_grid(last: u64, per_decade: usize) -> Vec<u64> {
-    let ratio = 10f64.powf(1.0 / per_decade.max(1) as f64);
-    let mut grid = Vec::new();
-    let mut next = 1u64;
-    while next < last {
-        grid.push(next);
-        next = ((next as f64 * ratio).round() as u64).max(next + 1);
-    }
-    grid.push(last.max(1));
-    grid
-}
-
 /// A quantity over iterations, such as an estimate of the error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
@@ -73,37 +60,52 @@ impl Curve {
     }
 }
 
-/// Stein's unbiased estimate of the mean squared error per output, `RSS/(N d) - sigma^2 + 2 sigma^2 df/N` (RWY section 4.1),
-/// on a grid of iterations. `residual` as for [`StoppingRule::stop`](super::early_stopping::StoppingRule::stop).
-pub fn steins_estimate(
-    spectrum: &Spectrum,
-    step: f64,
-    outputs: usize,
-    noise: f64,
-    grid: &[u64],
-    mut residual: impl FnMut(u64) -> f64,
-) -> Curve {
-    let n = spectrum.dimension() as f64;
-    Curve::of(grid, |tau| {
-        let optimism = 2.0 * noise * noise * spectrum.degrees_of_freedom(step, tau) / n;
-        residual(tau) / (n * outputs.max(1) as f64) - noise * noise + optimism
-    })
-}
+impl Curve {
+    /// Iteration numbers from 1 to `last`, spaced evenly in their logarithm, about `per_decade` to a factor of ten.
+    pub fn grid(last: u64, per_decade: usize) -> Vec<u64> {
+        let ratio = 10f64.powf(1.0 / per_decade.max(1) as f64);
+        let mut grid = Vec::new();
+        let mut next = 1u64;
+        while next < last {
+            grid.push(next);
+            next = ((next as f64 * ratio).round() as u64).max(next + 1);
+        }
+        grid.push(last.max(1));
+        grid
+    }
 
-/// Generalised cross-validation, `RSS/(N d) / (1 - df/N)^2`, on a grid of iterations; needs no noise scale. `residual` as for
-/// [`StoppingRule::stop`](super::early_stopping::StoppingRule::stop).
-pub fn generalised_cross_validation(
-    spectrum: &Spectrum,
-    step: f64,
-    outputs: usize,
-    grid: &[u64],
-    mut residual: impl FnMut(u64) -> f64,
-) -> Curve {
-    let n = spectrum.dimension() as f64;
-    Curve::of(grid, |tau| {
-        let left = spectrum.sum(|value| shrinkage(step * value, tau)) / n;
-        residual(tau) / (n * outputs.max(1) as f64) / (left * left)
-    })
+    /// Stein's unbiased estimate of the mean squared error per output, `RSS/(N d) - sigma^2 + 2 sigma^2 df/N` (RWY section 4.1),
+    /// on a grid of iterations. `residual` as for [`StoppingRule::stop`](super::early_stopping::StoppingRule::stop).
+    pub fn steins_estimate(
+        spectrum: &Spectrum,
+        step: f64,
+        outputs: usize,
+        noise: f64,
+        grid: &[u64],
+        mut residual: impl FnMut(u64) -> f64,
+    ) -> Self {
+        let n = spectrum.dimension() as f64;
+        Curve::of(grid, |tau| {
+            let optimism = 2.0 * noise * noise * spectrum.degrees_of_freedom(step, tau) / n;
+            residual(tau) / (n * outputs.max(1) as f64) - noise * noise + optimism
+        })
+    }
+
+    /// Generalised cross-validation, `RSS/(N d) / (1 - df/N)^2`, on a grid of iterations; needs no noise scale. `residual` as for
+    /// [`StoppingRule::stop`](super::early_stopping::StoppingRule::stop).
+    pub fn generalised_cross_validation(
+        spectrum: &Spectrum,
+        step: f64,
+        outputs: usize,
+        grid: &[u64],
+        mut residual: impl FnMut(u64) -> f64,
+    ) -> Self {
+        let n = spectrum.dimension() as f64;
+        Curve::of(grid, |tau| {
+            let left = spectrum.sum(|value| shrinkage(step * value, tau)) / n;
+            residual(tau) / (n * outputs.max(1) as f64) / (left * left)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -117,9 +119,9 @@ mod tests {
         let noise = 0.3;
         let [total, residual] = expectations(4.0, noise);
         let risk = |tau| total(tau) / 300.0;
-        let grid = iteration_grid(1_000_000, 20);
+        let grid = Curve::grid(1_000_000, 20);
         let best = Curve::of(&grid, risk).lowest().unwrap();
-        let stein = steins_estimate(&spectrum, 0.5, 1, noise, &grid, &residual);
+        let stein = Curve::steins_estimate(&spectrum, 0.5, 1, noise, &grid, &residual);
         // In expectation Stein's estimate is the risk, point by point.
         stein
             .iterations
@@ -127,7 +129,7 @@ mod tests {
             .zip(&stein.values)
             .for_each(|(&tau, &value)| assert!((value - risk(tau)).abs() < 1e-12));
         assert_eq!(stein.lowest().unwrap().0, best.0);
-        let crossed = generalised_cross_validation(&spectrum, 0.5, 1, &grid, &residual).lowest().unwrap();
+        let crossed = Curve::generalised_cross_validation(&spectrum, 0.5, 1, &grid, &residual).lowest().unwrap();
         assert!(risk(crossed.0) < 1.1 * best.1);
         assert_eq!(Curve::of(&[1, 2], |_| f64::NAN).lowest(), None);
     }
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn grids_rise_strictly_to_the_last() {
         for last in [1, 2, 7, 1000] {
-            let grid = iteration_grid(last, 10);
+            let grid = Curve::grid(last, 10);
             assert_eq!((grid[0], *grid.last().unwrap()), (1, last));
             assert!(grid.windows(2).all(|w| w[0] < w[1]));
         }
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_mean_iteration_has_no_unit_and_lies_at_a_sharp_minimum() {
-        let grid = iteration_grid(1_000_000, 20);
+        let grid = Curve::grid(1_000_000, 20);
         let well = |unit: f64| Curve::of(&grid, |tau| unit * (1.0 + (tau as f64 / 1000.0).ln().powi(2)));
         let mean = |curve: &Curve, observations| curve.mean_iteration(observations).unwrap();
         // Half a step of the grid.

@@ -7,7 +7,7 @@ use faer::{Mat, MatRef, Par};
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::mixture::GaussianMixture;
 use crate::diffusion::process::{ForwardProcess, Schedule};
-use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings, data_radius, regression_set};
+use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings, data_radius};
 use crate::diffusion::sampler::{Method, Sampler};
 use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
@@ -21,7 +21,7 @@ use crate::random::{Purpose, normal, stream};
 use crate::regression::closed_form::ClosedForm;
 use crate::regression::early_stopping::StoppingRule;
 use crate::regression::kernel_regression::predict;
-use crate::regression::risk::iteration_grid;
+use crate::regression::risk::Curve;
 use crate::{Error, Result};
 
 /// Rows of data, and noisy samples of each that are trained on.
@@ -182,7 +182,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     let mixture = GaussianMixture::spiral();
     let data = mixture.sample(ROWS, seed);
     let settings = RegressionSettings { draws: DRAWS, localisation: Some(Localisation::new(&process)) };
-    let set = regression_set(&process, data.as_ref(), &settings, seed)?;
+    let set = RegressionSet::draw(&process, data.as_ref(), &settings, seed)?;
     let samples = set.inputs.nrows();
     let source = MatrixSource::new(single(data.as_ref()));
     let preconditioner = Preconditioner::fit(Base::Gaussian, &source, None, &process, threads, seed, None)?;
@@ -194,7 +194,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
         Mat::from_fn(samples, 2, |j, i| (set.labels[(j, i)] - training.base[(j, i)]) / training.scale[(j, i)]);
     let fresh = mixture.sample(TESTS, seed.wrapping_add(1));
     let everywhere = RegressionSettings { draws: 1, localisation: None };
-    let test_set = regression_set(&process, fresh.as_ref(), &everywhere, seed.wrapping_add(1))?;
+    let test_set = RegressionSet::draw(&process, fresh.as_ref(), &everywhere, seed.wrapping_add(1))?;
     let tests = judge.look(&noisy(&test_set), |j| test_set.times[j]);
 
     observe(0.02, "spectrum of the kernel");
@@ -210,7 +210,7 @@ pub fn run(seed: u64, threads: usize, observe: &mut dyn FnMut(f64, &str)) -> Res
     gram::cross_gram_into(cross.as_mut(), tests.inputs.as_ref(), training.inputs.as_ref(), par)?;
     let predictor = closed.predictor(cross.as_ref())?;
     let network_end = (4 * at_stop).min(MOST_ITERATIONS);
-    let mut curve: Vec<CurvePoint> = iteration_grid((30 * at_stop).max(1000), 10)
+    let mut curve: Vec<CurvePoint> = Curve::grid((30 * at_stop).max(1000), 10)
         .into_iter()
         .chain([at_stop])
         .map(|iteration| {

@@ -5,7 +5,7 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use crate::diffusion::mixture::GaussianMixture;
 use crate::diffusion::process::{ForwardProcess, Schedule};
-use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings, regression_set};
+use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings};
 use crate::kernels::Panels;
 use crate::kernels::gram::{cross_gram_into, gram};
 use crate::random::{Purpose, normal, stream};
@@ -109,7 +109,7 @@ impl Problem {
 
     pub fn set(&self, n: usize, seed: u64, localisation: Option<Localisation>) -> Result<RegressionSet<f64>> {
         let data = self.mixture.sample(n, seed);
-        regression_set(&self.process, data.as_ref(), &RegressionSettings { draws: 1, localisation }, seed)
+        RegressionSet::draw(&self.process, data.as_ref(), &RegressionSettings { draws: 1, localisation }, seed)
     }
 
     pub fn with_truth(&self, set: RegressionSet<f64>) -> Sample {

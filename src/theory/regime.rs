@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 
 use super::problem::{cross, for_all, panels, solve};
 use crate::diffusion::process::{ForwardProcess, Schedule};
-use crate::diffusion::regression_set::{Localisation, RegressionSettings, regression_set};
+use crate::diffusion::regression_set::{Localisation, RegressionSet, RegressionSettings};
 use crate::kernels::Panels;
 use crate::kernels::descent::{Rule, Workspace, forward_into};
 use crate::kernels::patterns::ActivationPatterns;
@@ -89,8 +89,8 @@ pub(super) fn run(
     let pick = |from: usize, rows: usize| Mat::from_fn(rows, coded.ncols(), |j, i| coded[(order[from + j], i)]);
     let process = ForwardProcess::new(Schedule::VARIANCE_PRESERVING, 1e-3, 1.0)?;
     let settings = RegressionSettings { draws: 1, localisation: Some(Localisation::new(&process)) };
-    let set = regression_set(&process, pick(0, used).as_ref(), &settings, seed)?;
-    let tests = regression_set(&process, pick(used, tested).as_ref(), &settings, seed ^ 0x7465_7374)?;
+    let set = RegressionSet::draw(&process, pick(0, used).as_ref(), &settings, seed)?;
+    let tests = RegressionSet::draw(&process, pick(used, tested).as_ref(), &settings, seed ^ 0x7465_7374)?;
     let (d, n) = (coded.ncols(), set.inputs.nrows());
 
     let closed = solve(set.inputs.as_ref(), set.labels.as_ref(), None, seed, Par::rayon(0))?;

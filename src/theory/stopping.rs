@@ -7,7 +7,7 @@ use super::problem::{Inputs, Problem, Sample, cross, distance, for_all, solve};
 use super::slope::{Interval, median, slope};
 use crate::Result;
 use crate::regression::early_stopping::{Noise, StoppingRule};
-use crate::regression::risk::{Curve, generalised_cross_validation, iteration_grid, steins_estimate};
+use crate::regression::risk::Curve;
 use crate::regression::spectrum::Spectrum;
 
 /// Fresh samples that errors are measured at, and grid points to a factor of ten in iterations.
@@ -135,13 +135,13 @@ pub(super) fn judge(sample: &Sample, tests: &Sample, seed: u64) -> Result<Case> 
     let error = |tau: u64| distance(closed.predict(&predictor, eta, tau).as_ref(), tests.truth.as_ref());
     let residual = |tau| closed.residual(eta, tau);
     let spectrum = closed.spectrum();
-    let grid = iteration_grid(last.min(100_000), PER_DECADE);
+    let grid = Curve::grid(last.min(100_000), PER_DECADE);
     let sharp = closed.stop(StoppingRule::SHARP, eta)?;
     let noise = Noise::Known(sharp.noise);
     let theory = closed.stop(StoppingRule { constant: StoppingRule::THEORY, noise }, eta)?;
     let lowest = |curve: Curve| curve.lowest().map_or(1, |found| found.0);
-    let crossed = lowest(generalised_cross_validation(spectrum, step, d, &grid, residual));
-    let stein = lowest(steins_estimate(spectrum, step, d, sharp.noise, &grid, residual));
+    let crossed = lowest(Curve::generalised_cross_validation(spectrum, step, d, &grid, residual));
+    let stein = lowest(Curve::steins_estimate(spectrum, step, d, sharp.noise, &grid, residual));
     let held = hold_out(sample, tests, spectrum, seed, (&grid, step))?;
     let curve: Vec<(u64, f64)> = grid.iter().map(|&tau| (tau, error(tau))).collect();
     let at = |tau: u64| (tau, error(tau.min(last).max(1)));

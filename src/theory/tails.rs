@@ -8,7 +8,7 @@ use crate::diffusion::mixture::GaussianMixture;
 use crate::diffusion::process::{ForwardProcess, Schedule};
 use crate::diffusion::regression_set::{Localisation, RegressionSet};
 use crate::regression::early_stopping::StoppingRule;
-use crate::regression::risk::{Curve, iteration_grid};
+use crate::regression::risk::Curve;
 
 const SAMPLES: usize = 1000;
 const TESTS: usize = 3000;
@@ -98,7 +98,7 @@ fn stopped(sample: &Sample, tests: &Sample, seed: u64) -> Result<Stopped> {
     let predictor = closed.predictor(kernel.as_ref())?;
     let error = |tau| distance(closed.predict(&predictor, eta, tau).as_ref(), tests.truth.as_ref());
     let stop = closed.stop(StoppingRule::SHARP, eta)?;
-    let curve = Curve::of(&iteration_grid(10_000_000, 10), error);
+    let curve = Curve::of(&Curve::grid(10_000_000, 10), error);
     Ok(Stopped {
         iterations: stop.iterations,
         sigma: stop.noise,

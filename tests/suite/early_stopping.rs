@@ -3,11 +3,11 @@
 use faer::{Mat, Par};
 use ntk_score::diffusion::mixture::GaussianMixture;
 use ntk_score::diffusion::process::{ForwardProcess, Schedule};
-use ntk_score::diffusion::regression_set::{RegressionSettings, regression_set};
+use ntk_score::diffusion::regression_set::{RegressionSet, RegressionSettings};
 use ntk_score::kernels::gram::{cross_gram_into, gram};
 use ntk_score::regression::closed_form::ClosedForm;
 use ntk_score::regression::early_stopping::{Noise, StoppingRule};
-use ntk_score::regression::risk::{Curve, generalised_cross_validation, iteration_grid, steins_estimate};
+use ntk_score::regression::risk::Curve;
 use ntk_score::regression::spectrum::Spectrum;
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ fn against_the_oracle(seed: u64) -> [f64; 5] {
     let settings = RegressionSettings { draws: 1, localisation: None };
     let draw = |rows, seed| {
         let data = mixture.sample(rows, seed);
-        regression_set(&process, data.as_ref(), &settings, seed).unwrap()
+        RegressionSet::draw(&process, data.as_ref(), &settings, seed).unwrap()
     };
     let (train, test) = (draw(n, seed), draw(tested, seed + 1000));
     let truth = {
@@ -61,12 +61,12 @@ fn against_the_oracle(seed: u64) -> [f64; 5] {
     let step = eta * n as f64;
     let error = |tau| (closed.predict(&predictor, eta, tau) - &truth).squared_norm_l2() / tested as f64;
     let residual = |tau| closed.residual(eta, tau);
-    let grid = iteration_grid(1_000_000, 30);
+    let grid = Curve::grid(1_000_000, 30);
     let (_, best) = Curve::of(&grid, error).lowest().unwrap();
     let sharp = closed.stop(StoppingRule::SHARP, eta).unwrap();
     let theory = StoppingRule::theory(sharp.noise).stop(&spectrum, step, 2, residual).unwrap();
-    let stein = steins_estimate(&spectrum, step, 2, sharp.noise, &grid, residual).lowest().unwrap().0;
-    let crossed = generalised_cross_validation(&spectrum, step, 2, &grid, residual).lowest().unwrap().0;
+    let stein = Curve::steins_estimate(&spectrum, step, 2, sharp.noise, &grid, residual).lowest().unwrap().0;
+    let crossed = Curve::generalised_cross_validation(&spectrum, step, 2, &grid, residual).lowest().unwrap().0;
     [sharp.iterations, theory.iterations, 1_000_000, stein, crossed].map(|tau| error(tau) / best)
 }
 

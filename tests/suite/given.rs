@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use faer::Par;
-use ntk_score::fit::{Fill, FitSettings, FittedTable, Length, Preset, SampleSettings, fit, impute, sample_where};
+use ntk_score::fit::{Fill, FitSettings, FittedTable, Length, Preset, SampleSettings, fit};
 use ntk_score::table::{Condition, Table};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -239,7 +239,7 @@ fn gaps_of_a_gaussian_mixture_are_filled_nearly_as_well_as_its_law_allows() {
     let gaps = Table::new(full.names().to_vec(), columns.collect()).unwrap();
     let mut settings = SampleSettings::new(0);
     (settings.method, settings.steps, settings.par) = (Fill::GUESS_METHOD, Fill::GUESS_STEPS, Par::rayon(2));
-    let filled = impute(&fitted, &gaps, &[], Fill::GUESS, &settings, &mut |_, _| ()).unwrap();
+    let filled = fitted.impute(&gaps, &[], Fill::GUESS, &settings, &mut |_, _| ()).unwrap();
     assert_eq!((filled.cells, filled.broken, filled.tables.len()), (900, 0, 1));
     let filled = &filled.tables[0];
     let mut errors = [[0.0f64; 3]; 2];
@@ -265,7 +265,7 @@ fn rows_of_a_rare_level_follow_the_law_of_that_level_and_meet_every_condition() 
     settings.par = Par::rayon(2);
     let sample = |stated: &[&str]| {
         let conditions: Vec<_> = stated.iter().map(|text| Condition::parse(text, &columns).unwrap()).collect();
-        let met = sample_where(&fitted, &settings, &conditions, &mut |_, _| ()).unwrap();
+        let met = fitted.sample_where(&settings, &conditions, &mut |_, _| ()).unwrap();
         for condition in &conditions {
             assert!(condition.met(&met.table).unwrap().iter().all(|met| *met), "{}", condition.text());
         }

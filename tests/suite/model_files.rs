@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use faer::Par;
-use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, fit, sample};
+use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, fit};
 use ntk_score::store::{from_bytes, to_bytes};
 use ntk_score::table::{Missing, SchemaOptions, Table};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn tried(bytes: &[u8]) -> bool {
     let Ok(model) = from_bytes(bytes) else { return false };
     let mut settings = SampleSettings::new(3);
     settings.steps = 2;
-    let _ = sample(&model, &settings, &mut |_, _| ());
+    let _ = model.sample(&settings, &mut |_, _| ());
     true
 }
 

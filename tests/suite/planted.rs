@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use faer::Par;
 use ntk_score::evaluate::{Evaluation, EvaluationOptions, evaluate};
-use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, Stopping, fit, sample};
+use ntk_score::fit::{FitSettings, Length, Preset, SampleSettings, Stopping, fit};
 use ntk_score::table::{Schema, SchemaOptions, Table};
 
 const ROWS: usize = 1500;
@@ -67,7 +67,7 @@ fn a_table_with_planted_structure_comes_back() {
     let mut settings = FitSettings::new(Preset::Best, Length::Iterations(400));
     (settings.width, settings.batch, settings.par) = (512, 256, Par::rayon(0));
     let fitted = fit(&train, &settings, &mut |_| ControlFlow::Continue(())).unwrap();
-    let made = sample(&fitted, &SampleSettings::new(ROWS), &mut |_, _| ()).unwrap();
+    let made = fitted.sample(&SampleSettings::new(ROWS), &mut |_, _| ()).unwrap();
 
     let found = against(&train, &test, &made);
     let floor = against(&train, &test, &test);
@@ -103,7 +103,7 @@ fn training_in_the_theorys_way_keeps_frequencies_and_correlations() {
     (settings.width, settings.batch, settings.par) = (512, 256, Par::rayon(0));
     let fitted = fit(&train, &settings, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(fitted.record.stop.rule, Stopping::Theory);
-    let made = sample(&fitted, &SampleSettings::new(ROWS), &mut |_, _| ()).unwrap();
+    let made = fitted.sample(&SampleSettings::new(ROWS), &mut |_, _| ()).unwrap();
     let [size, price, tax, total] = ["size", "price", "tax", "total"].map(|name| numbers(&made, name));
     assert!(total.iter().zip(price.iter().zip(&tax)).all(|(total, (price, tax))| *total == price + tax));
     // Sizes come in two groups, which a Gaussian copula mixes where they meet: .83 of the table's .96.

@@ -3,7 +3,7 @@
 use faer::{Mat, Par};
 use ntk_score::diffusion::mixture::GaussianMixture;
 use ntk_score::diffusion::process::{ForwardProcess, Schedule};
-use ntk_score::diffusion::regression_set::{RegressionSettings, regression_set};
+use ntk_score::diffusion::regression_set::{RegressionSet, RegressionSettings};
 use ntk_score::kernels::gram::gram;
 use ntk_score::regression::operator::{MatrixFree, Stored};
 use ntk_score::regression::quadrature::Quadrature;
@@ -21,7 +21,7 @@ const WITHOUT_MATRIX: u64 = 4;
 fn samples(mixture: &GaussianMixture, n: usize) -> Mat<f64> {
     let process = ForwardProcess::new(Schedule::Constant { g: 1.0 }, 0.05, 3.0).unwrap();
     let settings = RegressionSettings { draws: 1, localisation: None };
-    regression_set::<f64>(&process, mixture.sample(n, 5).as_ref(), &settings, 6).unwrap().inputs
+    RegressionSet::<f64>::draw(&process, mixture.sample(n, 5).as_ref(), &settings, 6).unwrap().inputs
 }
 
 /// Six components in eight dimensions, at places that look random.
