@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::theory::demo::{self, DemoReport, Field};
+use crate::theory::demo::{self, DemoReport, Field, Measured};
 use clap::Args;
 use plotters::prelude::*;
 
@@ -58,24 +58,35 @@ fn summary(report: &DemoReport, folder: &Path, seconds: f64) -> String {
     let mut text = String::new();
     let mut line = |words: String| text += &(words + "\n");
     line(format!("A Gaussian mixture in the plane, {samples} noisy samples, {neurons} neurons."));
-    line("Error of the denoiser, E|f - f*|^2 over time and space (lower is better):".into());
-    line("                       stopped by the rule      at the best iteration".into());
+    let error = |e: &Measured| format!("{:.5} +- {:.5}", e.value, e.standard_error);
+    line("Error of the denoiser, E|f - f*|^2 over time and space, with its standard error (lower is better):".into());
+    line("                       stopped by the rule                 at the best iteration".into());
     line(format!(
-        "  network              {:<10.5} (tau {:<7}) {:<10.5} (tau {})",
-        report.network_at_stop, stop, best_network.error, best_network.iteration
+        "  network              {} (tau {:<7})    {:<10.5} (tau {})",
+        error(&report.network_at_stop),
+        stop,
+        best_network.error,
+        best_network.iteration
     ));
     line(format!(
-        "  kernel regression    {:<10.5} (tau {:<7}) {:<10.5} (tau {})",
-        report.kernel_at_stop, stop, best_kernel.error, best_kernel.iteration
+        "  kernel regression    {} (tau {:<7})    {:<10.5} (tau {})",
+        error(&report.kernel_at_stop),
+        stop,
+        best_kernel.error,
+        best_kernel.iteration
     ));
-    line(format!("  before training      {:<10.5}", report.error_untrained));
+    line(format!("  before training      {}", error(&report.error_untrained)));
+    if let Some(last) = report.curve.iter().rev().find_map(|point| Some((point.iteration, point.kernel?))) {
+        line(format!("  kernel regression, trained too long: {:.5} (tau {})", last.1, last.0));
+    }
     line(format!(
-        "  network, trained with fresh noise in batches (Adam, as tables are fitted): {:.5}",
-        report.error_with_fresh_noise
+        "  network, trained with fresh noise in batches (Adam, as tables are fitted): {}",
+        error(&report.error_with_fresh_noise)
     ));
     line(format!(
-        "Error of the score, weighted: network {:.5}, kernel regression {:.5}.",
-        report.score_error_network, report.score_error_kernel
+        "Error of the score, lambda E|s - grad log p|^2, at points of its own: network {}, kernel regression {}.",
+        error(&report.score_error_network),
+        error(&report.score_error_kernel)
     ));
     line(format!(
         "Label noise estimated as {:.4}; {:.2} % of the activation bits flipped; {seconds:.1} s in all.",
