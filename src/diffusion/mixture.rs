@@ -156,7 +156,7 @@ impl GaussianMixture {
     }
 
     /// The exact denoiser under `process`, for samplers and as the truth that others are held against.
-    pub fn denoiser<'a>(&'a self, process: &'a ForwardProcess, par: Par) -> MixtureDenoiser<'a> {
+    pub fn denoiser<'a, T: Real>(&'a self, process: &'a ForwardProcess, par: Par) -> impl Denoiser<T> + 'a {
         MixtureDenoiser { mixture: self, process, par }
     }
 }
@@ -238,7 +238,7 @@ impl NoisyMixture<'_> {
 
 /// The posterior mean of a mixture as a [`Denoiser`]; computed in `f64` whatever the type.
 #[derive(Debug, Clone, Copy)]
-pub struct MixtureDenoiser<'a> {
+struct MixtureDenoiser<'a> {
     mixture: &'a GaussianMixture,
     process: &'a ForwardProcess,
     par: Par,

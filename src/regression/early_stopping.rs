@@ -18,7 +18,7 @@ use crate::regression::spectrum_estimate::{Estimate, SpectrumEstimate};
 use crate::{Error, Result};
 
 /// Iterations beyond which a rule says "never".
-pub const NEVER: u64 = 1 << 53;
+pub(crate) const NEVER: u64 = 1 << 53;
 
 /// The scale `sigma` of the label noise.
 #[derive(Debug, Clone, Copy, PartialEq)]

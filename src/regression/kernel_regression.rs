@@ -218,8 +218,13 @@ impl<T: Real> KernelRegression<T> {
     }
 
     /// The regression function as a denoiser `f(x, t)`, samples being `z = (x, t - T0)`.
-    pub fn denoiser<'a>(&'a self, process: &'a ForwardProcess) -> KernelDenoiser<'a, T> {
-        KernelDenoiser { process, samples: &self.samples, coefficients: self.coefficients.clone(), par: self.par }
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the samples do not have one column more than the labels.
+    pub fn denoiser<'a>(&'a self, process: &'a ForwardProcess) -> Result<impl Denoiser<T> + 'a> {
+        let Self { samples, coefficients, par, .. } = self;
+        check_shape("the samples", samples.nrows(), samples.ncols(), coefficients.nrows(), coefficients.ncols() + 1)?;
+        Ok(KernelDenoiser { process, samples, coefficients: coefficients.clone(), par: *par })
     }
 }
 
@@ -241,23 +246,11 @@ pub(crate) fn predict<T: Real>(
 
 /// Kernel regression at fixed coefficients as a [`Denoiser`].
 #[derive(Debug, Clone)]
-pub struct KernelDenoiser<'a, T> {
+struct KernelDenoiser<'a, T> {
     process: &'a ForwardProcess,
     samples: &'a Mat<T>,
     coefficients: Mat<T>,
     par: Par,
-}
-
-impl<'a, T: Real> KernelDenoiser<'a, T> {
-    /// Regression on `samples` (`N` x `d + 1`, rows `(x, t - T0)`) with `coefficients` (`N` x `d`).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit together.
-    pub fn new(process: &'a ForwardProcess, samples: &'a Mat<T>, coefficients: Mat<T>, par: Par) -> Result<Self> {
-        let d = coefficients.ncols();
-        check_shape("the samples", samples.nrows(), samples.ncols(), coefficients.nrows(), d + 1)?;
-        Ok(Self { process, samples, coefficients, par })
-    }
 }
 
 impl<T: Real> Denoiser<T> for KernelDenoiser<'_, T> {
@@ -350,12 +343,14 @@ mod tests {
         fit.advance(20).unwrap();
         let x = Panels::from_matrix("x", Mat::from_fn(70, 2, |i, k| (i * 2 + k) as f64 / 70.0).as_ref()).unwrap();
         let mut out = Panels::zeros(70, 2);
-        fit.denoiser(&process).denoise_into(&mut out, &x, 1.25).unwrap();
+        fit.denoiser(&process).unwrap().denoise_into(&mut out, &x, 1.25).unwrap();
         let at = Mat::from_fn(1, 3, |_, k| [x.get(66, 0), x.get(66, 1), 1.0][k]);
         let wanted = fit.predict(at.as_ref()).unwrap();
         assert!((out.get(66, 0) - wanted[(0, 0)]).abs() < 1e-13 && (out.get(66, 1) - wanted[(0, 1)]).abs() < 1e-13);
         assert!(out.block(1).iter().all(|lane| lane.0[6..].iter().all(|&x| x == 0.0)));
-        assert!(matches!(KernelDenoiser::new(&process, &z, Mat::zeros(30, 1), Par::Seq), Err(Error::Shape { .. })));
+        let narrow =
+            KernelRegression::new(z.as_ref(), Mat::zeros(30, 1).as_ref(), Storage::Stored, None, Par::Seq).unwrap();
+        assert!(matches!(narrow.denoiser(&process).map(|_| ()), Err(Error::Shape { .. })));
     }
 
     #[test]

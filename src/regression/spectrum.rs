@@ -140,14 +140,16 @@ impl Spectrum {
 }
 
 /// What the decomposition of a Gram matrix will take on this machine.
+#[cfg(feature = "cli")]
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Effort {
+pub(crate) struct Effort {
     /// Seconds on one thread.
     pub seconds: f64,
     /// Bytes, the Gram matrix included.
     pub bytes: u128,
 }
 
+#[cfg(feature = "cli")]
 impl Effort {
     /// Of [`Spectrum::of_gram`] for `n` samples, from a decomposition of 256 that is made and timed.
     ///

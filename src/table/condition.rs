@@ -159,7 +159,7 @@ pub struct Rule {
     /// The column on the left.
     pub left: String,
     /// How they compare.
-    pub comparison: Comparison,
+    pub(crate) comparison: Comparison,
     /// The column on the right.
     pub right: String,
 }

@@ -18,6 +18,7 @@ mod kinds;
 pub(crate) mod normal;
 pub(crate) mod number;
 mod numerical;
+#[cfg(feature = "cli")]
 mod rare;
 mod relations;
 mod restore;
@@ -27,12 +28,14 @@ mod table;
 mod time;
 mod values;
 
-pub use condition::{Comparison, Condition, Rule};
-pub use findings::{Finding, Findings};
+pub use condition::{Condition, Rule};
+#[cfg(feature = "cli")]
+pub(crate) use findings::Findings;
 pub use given::Given;
 pub(crate) use given::{GivenCode, is_missing_cell};
 pub use identifier::Identifier;
-pub use rare::{Merged, merge_rare};
+#[cfg(feature = "cli")]
+pub(crate) use rare::{Merged, merge_rare};
 pub(crate) use relations::Relations;
 pub use schema::{ColumnKind, ColumnSchema, Declared, Missing, MissingMarks, Schema, SchemaOptions, Wanted};
 pub use table::Table;

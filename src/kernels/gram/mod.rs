@@ -17,10 +17,10 @@ pub(super) mod samples;
 mod store;
 mod tile;
 
-pub use entry::{cross_gram_into, diagonal_into, gram, gram_into, gram_lower_into, gram_rows_into, row_norms_into};
-// With an explicit level, for the crate's own tests and benchmarks.
+pub use entry::{cross_gram_into, gram, gram_into, gram_lower_into, gram_rows_into};
+// For the crate's own tests and benchmarks, some of them with an explicit level.
 #[doc(hidden)]
-pub use entry::{cross_gram_with, gram_lower_with, gram_rows_with, gram_with};
+pub use entry::{cross_gram_with, diagonal_into, gram_lower_with, gram_rows_with, gram_with, row_norms_into};
 pub use owned::GramMatrix;
 pub use product::{KernelProduct, ProductWorkspace};
 
