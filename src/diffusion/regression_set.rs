@@ -17,7 +17,8 @@ use crate::{Error, Result};
 /// The bounded domain that samples are kept on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Localisation {
-    /// The radius `R` of the domain, in the unit of the data; `None` takes [`default_radius`].
+    /// The radius `R` of the domain, in the unit of the data. `None` takes the largest `alpha R0 + sqrt(h) B` over all times, with
+    /// `R0` the largest norm of a data row and `B = sqrt(d) + sqrt(2 log(samples/failure))` a bound on the norms of all noise vectors.
     pub radius: Option<f64>,
     /// Chance that the default radius drops any sample at all, in (0, 1).
     pub failure: f64,

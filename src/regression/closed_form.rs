@@ -111,7 +111,7 @@ impl ClosedForm {
         }
     }
 
-    /// The last iteration to be believed: [`NEVER`] for a whole decomposition, the square of the number of products for a Krylov
+    /// The last iteration to be believed: 2^53 for a whole decomposition, the square of the number of products for a Krylov
     /// space.
     pub fn farthest(&self) -> u64 {
         self.farthest

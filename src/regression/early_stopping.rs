@@ -45,7 +45,7 @@ pub struct StoppingRule {
 /// What the rule says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stop {
-    /// `T_hat`, the iteration to stop after; [`NEVER`] if nothing is to be gained by stopping.
+    /// `T_hat`, the iteration to stop after; 2^53 if nothing is to be gained by stopping.
     pub iterations: u64,
     /// The critical radius `eps_hat`.
     pub critical_radius: f64,

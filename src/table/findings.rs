@@ -37,16 +37,6 @@ pub struct Findings {
 }
 
 impl Schema {
-    /// Looks at a table and says what its columns are; [`Findings`] say also why, and what was left out.
-    ///
-    /// # Errors
-    /// As [`Findings::of`].
-    pub fn infer(table: &Table, options: &SchemaOptions) -> Result<Self> {
-        Ok(Findings::of(table, options)?.schema)
-    }
-}
-
-impl Findings {
     /// Looks at a table and says what its columns are.
     ///
     /// The rules, in order: a column that the user named is what the user said; one that is empty in every row, or the same
@@ -62,6 +52,13 @@ impl Findings {
     /// than two rows, a column is named that it does not have, no column is left, a cell is missing (unless admitted) or
     /// infinite or a whole number beyond 64 bits, a cell of a numerical column is text, a column of numbers or dates holds a
     /// few stray texts, or day and month of dates cannot be told apart.
+    pub fn infer(table: &Table, options: &SchemaOptions) -> Result<Self> {
+        Ok(Findings::of(table, options)?.schema)
+    }
+}
+
+impl Findings {
+    /// What [`Schema::infer`] finds, and why; with its errors.
     pub fn of(table: &Table, options: &SchemaOptions) -> Result<Self> {
         if let Some(schema) = &options.schema {
             return Ok(Self::given(table, schema, options));

@@ -1,7 +1,7 @@
 //! Tables: what the columns are, and how a table becomes a real matrix and comes back.
 //!
-//! A [`Table`] is the raw thing, named columns of cells as they were written. A [`Schema`] says what the columns are;
-//! [`Findings`] say how that was found. A [`Codec`] turns rows into vectors of normal scores and one-hot blocks and back.
+//! A [`Table`] is the raw thing, named columns of cells as they were written. A [`Schema`] says what the columns are, in
+//! the user's words or by looking. A [`Codec`] turns rows into vectors of normal scores and one-hot blocks and back.
 //! Nothing here reads or writes files, and nothing here knows of scores or kernels.
 //!
 //! Messages name settings as fields of [`SchemaOptions`], in backticks.
