@@ -134,13 +134,18 @@ pub fn place(path: &Path) -> String {
 
 /// Refuses to write over what was read.
 pub fn refuse_same(input: &Path, output: &Path) -> Outcome {
+    refuse_overwriting(input, "--out", output)
+}
+
+/// [`refuse_same`] of the file that another option names.
+pub fn refuse_overwriting(input: &Path, option: &str, output: &Path) -> Outcome {
     let same = match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output && input.is_file(),
         _ => false,
     };
     if same {
         let shown = output.display();
-        return Err(Failure::new(format!("--out {shown} would overwrite the file that is read; give another name")));
+        return Err(Failure::new(format!("{option} {shown} would overwrite the file that is read; give another name")));
     }
     Ok(())
 }

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{Failure, Outcome, arguments, demo, evaluate, fit, impute, info, kernel, sample, signals, verify};
+use super::{
+    Failure, Outcome, arguments, demo, dimension, evaluate, fit, impute, info, kernel, sample, signals, verify,
+};
 
 /// Score models by two-layer networks and neural tangent kernels: fit a table, generate a table, see how good it is
 #[derive(Debug, Parser)]
@@ -25,6 +27,7 @@ enum Command {
     Impute(impute::ImputeArgs),
     Evaluate(evaluate::EvaluateArgs),
     Verify(verify::VerifyArgs),
+    Dimension(dimension::DimensionArgs),
     Kernel(kernel::KernelArgs),
     Info(info::InfoArgs),
 }
@@ -50,6 +53,7 @@ fn run(arguments: Arguments) -> Outcome {
         Command::Impute(args) => impute::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Dimension(args) => dimension::run(args),
         Command::Kernel(args) => kernel::run(args),
         Command::Info(args) => info::run(args),
     }

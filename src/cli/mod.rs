@@ -5,6 +5,8 @@ mod checkpoints;
 mod columns;
 pub mod commands;
 mod demo;
+mod dimension;
+mod dimension_plot;
 mod evaluate;
 mod evaluate_plots;
 mod evaluate_report;

@@ -5,10 +5,11 @@
 //! [`run`] answers for six claims (training converges, patterns freeze, the kernel freezes, the network is kernel regression,
 //! training too long overfits, more data helps at the predicted rate) and three questions beside them: how far each stopping
 //! rule is from the best iteration, whether localisation matters, and at what width a network on a given table leaves the
-//! kernel regime.
+//! kernel regime. Apart from these, [`dimension`] measures the dimension of data from a denoiser.
 
 mod claims;
 pub mod demo;
+pub mod dimension;
 mod problem;
 mod regime;
 mod slope;
