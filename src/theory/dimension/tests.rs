@@ -86,9 +86,9 @@ fn all_three_find_the_dimension_of_a_subspace() {
             // Near the end of its plateau some rows lie far out, where their scores bend.
             assert_eq!(rank_gap.value.round(), k as f64, "{k} of {d}: {rank_gap:?}");
             for found in [mmse, flipd, rank_gap] {
-                assert!(found.sigma[0] < 0.05 && found.sigma[1] > 0.2, "{k} of {d}: {found:?}");
+                assert!(found.sigma[0] < 0.05 && found.sigma[1] > 0.1, "{k} of {d}: {found:?}");
             }
-            let low = &curves[4];
+            let low = &curves[2];
             assert!(low.flipd_quartiles.windows(2).all(|q| q[0] <= q[1]) && low.rank_gap_share == 1.0, "{low:?}");
             assert_eq!(low.rank_gap.map(|gap| gap.value), Some(k as f64), "{low:?}");
         }
