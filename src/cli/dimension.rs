@@ -88,7 +88,9 @@ fn words(report: &Report) -> String {
         "{} numerical columns of {} coded, {} rows drawn from the model; standard errors over rows\n\n",
         report.columns, report.coded_columns, report.rows
     );
-    text += "   sigma  log SNR    MMSE dimension             FLIPD  (quartiles)             rank gap  (clear)\n";
+    let heads = ["sigma", "log SNR", "MMSE dimension", "FLIPD", "(quartiles)", "rank gap", "(clear)"];
+    let [sigma, ratio, mmse, flipd, quartiles, gap, share] = heads;
+    text += &format!("{sigma:>8} {ratio:>8} {mmse:>17} {flipd:>17}  {quartiles:<20} {gap:>14} {share:>8}\n");
     for level in &report.curves {
         let both = |value: f64, error: f64| format!("{value:.2} +- {error:.2}");
         let [low, middle, high] = level.flipd_quartiles;
@@ -96,7 +98,7 @@ fn words(report: &Report) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{:>8.4} {:>8.2} {:>17} {:>17}  {:<20} {rank:>11}  {:>5.0} %",
+            "{:>8.4} {:>8.2} {:>17} {:>17}  {:<20} {rank:>14} {:>6.0} %",
             level.sigma,
             level.log_snr,
             both(level.mmse.value, level.mmse.standard_error),
