@@ -168,6 +168,9 @@ pub fn run(args: FitArgs) -> Outcome {
     if args.draws.is_some() && preset != fit::Preset::Paper {
         return Err(Failure::new("--draws is for --preset paper; the others draw anew for every batch"));
     }
+    if settings.stages > 1 && preset != fit::Preset::Best {
+        return Err(Failure::new("--stages is for --preset best; the others train one network"));
+    }
     settings.draws = args.draws.unwrap_or(settings.draws);
     settings.seed = args.seed;
     settings.par = Par::rayon(threads);

@@ -120,8 +120,8 @@ impl Preconditioner {
         (0..GRID).flat_map(at).collect()
     }
 
-    /// Adds to rows what codes are centred by, where a base takes them for numbers: which of them is largest is only then the category.
-    /// The others' codes end at one of the corners.
+    /// Adds to rows what codes are centred by, where a base takes them for numbers: the largest of a block is then its category. With
+    /// links, codes end at a corner, where centring does not change which is largest.
     pub(crate) fn uncentre(&self, rows: &mut Mat<f64>, numbers: usize) {
         if self.parts.base == Base::Gaussian {
             for (j, &mean) in self.parts.means.iter().enumerate().skip(numbers) {

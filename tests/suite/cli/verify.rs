@@ -187,6 +187,9 @@ fn each_way_of_stopping_is_done_said_and_recorded() {
 
     let refused = run(&["fit", "table.csv", "--out", "m.safetensors", "--draws", "2"], folder.path());
     assert!(refused.status.code() == Some(2) && said(&refused).contains("--preset paper"), "{}", said(&refused));
+    let refused =
+        run(&["fit", "table.csv", "--out", "m.safetensors", "--preset", "ntk", "--stages", "2"], folder.path());
+    assert!(refused.status.code() == Some(2) && said(&refused).contains("--preset best"), "{}", said(&refused));
     let refused = run(&["fit", "table.csv", "--out", "m.safetensors", "--stop", "sharp"], folder.path());
     assert!(refused.status.code() == Some(2) && said(&refused).contains("holdout"), "{}", said(&refused));
 }
