@@ -73,6 +73,10 @@ pub struct FitArgs {
     /// Rows in a batch
     #[arg(long, value_name = "ROWS")]
     batch: Option<usize>,
+    /// How training draws noise levels: evenly; by a fixed law, mostly where tables have most to learn; or where the error that training
+    /// can still remove lies, as far as the noise leaves it recoverable. For the presets best and ntk [default: fixed]
+    #[arg(long, value_enum, value_name = "LAW")]
+    times: Option<Times>,
     /// Noisy samples of each row that the preset paper draws, once, before it trains [default: 1]
     #[arg(long, value_name = "L", value_parser = parse_draws)]
     draws: Option<usize>,
@@ -103,6 +107,13 @@ enum Stop {
     Sharp,
     Holdout,
     None,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Times {
+    Even,
+    Fixed,
+    Recoverable,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -172,6 +183,17 @@ pub fn run(args: FitArgs) -> Outcome {
         return Err(Failure::new("--stages is for --preset best; the others train one network"));
     }
     settings.draws = args.draws.unwrap_or(settings.draws);
+    if args.times.is_some() && preset == fit::Preset::Paper {
+        return Err(Failure::new(
+            "--times is for --preset best and ntk; paper draws its times once, by the law that was published",
+        ));
+    }
+    settings.times = match args.times {
+        Some(Times::Even) => fit::Times::Even,
+        Some(Times::Fixed) => fit::Times::Fixed,
+        Some(Times::Recoverable) => fit::Times::Recoverable,
+        None => settings.times,
+    };
     settings.seed = args.seed;
     settings.par = Par::rayon(threads);
     settings.optimizer = args.optimizer.map(|o| match o {

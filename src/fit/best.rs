@@ -15,6 +15,7 @@ use crate::model::contrast_search;
 use crate::model::layout::{DataSource, Subset};
 use crate::model::preconditioner::{Base, Preconditioner};
 use crate::model::score_model::ScoreModel;
+use crate::model::times::TimeDensity;
 use crate::model::training::{HeldRows, Run, Training};
 use crate::network::{Network, SparseStart};
 use crate::regression::kernel_regression::default_step;
@@ -96,7 +97,11 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
     };
     let before = weights.iter().enumerate().map(|(stage, weights)| fresh(stage)?.with_values(weights));
     let mut stages = before.collect::<Result<Vec<Network<f32>>>>()?;
-    let training = Training { rule: optimizer.rule(), ..Training::tables(settings.batch, settings.seed, threads) };
+    let times = settings.times.density();
+    let training =
+        Training { rule: optimizer.rule(), times, ..Training::tables(settings.batch, settings.seed, threads) };
+    let looked_at = from_all_over(kept.rows());
+    let looked_at = Subset::new(&kept, &looked_at);
     let all = if theory { 1 } else { settings.stages.max(1) };
     let mut last: Option<(Trained, StopRecord)> = None;
     for stage in stages.len()..all {
@@ -104,6 +109,12 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
         let mut held_rows = match held {
             Some(held) => Some(HeldRows::new(held, &preconditioner, &process, &stages, (settings.seed, threads))?),
             None => None,
+        };
+        let fresh_rows = match training.times {
+            TimeDensity::Recoverable(_) if held.is_none() => {
+                Some(HeldRows::new(&looked_at, &preconditioner, &process, &stages, (settings.seed, threads))?)
+            }
+            _ => None,
         };
         let before = held_rows.as_mut().map(|rows| rows.losses(None)).transpose()?;
         if stage == 0 && going.is_none() {
@@ -127,7 +138,7 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
             }
         };
         let weights = training.weights.map(f64::from);
-        let mut steps = Stage { run, held: held_rows, optimizer, weights };
+        let mut steps = Stage { run, held: held_rows, fresh: fresh_rows, optimizer, weights };
         let trained = train(&mut steps, span, &mut watches, going.take(), &mut |progress, going| {
             let share = (stage as f64 + progress.share) / all as f64;
             let progress = Progress { share, iteration: done.iterations + progress.iteration, ..*progress };
@@ -174,16 +185,25 @@ pub(super) fn fit(source: &TableSource, settings: &FitSettings, mut start: Start
     Ok(Best { model: ScoreModel::new(process, preconditioner, stages)?, record, pass: done.pass, used: start.used() })
 }
 
+/// At most as many of `rows` rows as networks are compared on, from all over the table: those at its head may be alike.
+fn from_all_over(rows: usize) -> Vec<usize> {
+    let some = rows.min(HeldRows::MOST);
+    (0..some).map(|j| j * rows / some).collect()
+}
+
 /// One network in training on batches with fresh noise.
 struct Stage<'a> {
     run: Run<'a>,
     held: Option<HeldRows<'a>>,
+    /// Rows of the training set with noise of their own, where the law of the times asks for errors and none are held out.
+    fresh: Option<HeldRows<'a>>,
     optimizer: OptimizerKind,
     weights: [f64; 2],
 }
 
 impl Steps for Stage<'_> {
     fn step(&mut self, share: f64) -> Result<[f64; 2]> {
+        self.run.watch_times(self.held.as_mut().or(self.fresh.as_mut()))?;
         self.run.step(share)
     }
 

@@ -61,10 +61,23 @@ struct Identity {
 impl Identity {
     /// Of the fit of this table with these settings; the number of threads is not among them.
     fn of(table: &Table, settings: &FitSettings) -> Self {
-        let FitSettings { preset, schema, rules, width, stages, optimizer, length, stop, batch, draws, seed, par: _ } =
-            settings;
+        let FitSettings {
+            preset,
+            schema,
+            rules,
+            width,
+            stages,
+            optimizer,
+            length,
+            stop,
+            batch,
+            times,
+            draws,
+            seed,
+            par: _,
+        } = settings;
         let settings =
-            format!("{:?}", (preset, schema, rules, width, stages, optimizer, length, stop, batch, draws, seed));
+            format!("{:?}", (preset, schema, rules, width, stages, optimizer, length, stop, batch, times, draws, seed));
         Self {
             program: env!("CARGO_PKG_VERSION").into(),
             table: fingerprint(&(table.names(), table.columns())),
@@ -147,7 +160,7 @@ mod bytes {
     use super::*;
 
     /// What a file of a checkpoint begins with; the number is that of the layout behind it.
-    const MAGIC: &[u8] = b"ntk-score checkpoint 1\n";
+    const MAGIC: &[u8] = b"ntk-score checkpoint 2\n";
     /// Bytes of the hash at the end.
     const HASH: usize = 16;
 

@@ -24,7 +24,7 @@ pub use conditional::{Completed, Met};
 pub use impute::{Fill, Filled};
 pub use record::{Ended, Progress, Record, StopRecord};
 pub use sample::SampleSettings;
-pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping};
+pub use settings::{FitSettings, Length, OptimizerKind, Preset, Stopping, Times};
 
 use crate::diffusion::sampler::Sampler;
 use crate::kernels::workers;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use faer::Par;
 
 use crate::kernels::descent::Rule;
+use crate::model::times::{Recoverable, TimeDensity};
 use crate::regression::early_stopping::{Noise, StoppingRule};
 use crate::table::{self, schema::SchemaOptions};
 use crate::{Error, Result};
@@ -136,6 +137,30 @@ impl Stopping {
     }
 }
 
+/// How training draws diffusion times. The density of the times is also a weight of the loss: errors at times that are drawn often count
+/// for more. Rows held out have even times under all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// Evenly over the log signal-to-noise ratio.
+    Even,
+    /// A quarter evenly, three quarters by a logistic law around where tables have most to learn.
+    Fixed,
+    /// A quarter evenly, three quarters in proportion to the error that training can still remove, times the root of the share of the
+    /// clean row that the noisy one still tells; both are measured as training goes on, on rows held out if there are any. A
+    /// stopping rule takes its spectrum from the times of the start, which are even.
+    Recoverable,
+}
+
+impl Times {
+    pub(super) fn density(self) -> TimeDensity {
+        match self {
+            Times::Even => TimeDensity::Even,
+            Times::Fixed => TimeDensity::TABLES,
+            Times::Recoverable => TimeDensity::Recoverable(Recoverable::new()),
+        }
+    }
+}
+
 /// Settings of [`fit`](super::fit): begin with [`FitSettings::new`] and change what should differ.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -159,6 +184,8 @@ pub struct FitSettings {
     pub stop: Option<Stopping>,
     /// Rows in a batch, except with [`Preset::Paper`].
     pub batch: usize,
+    /// How diffusion times are drawn for batches, except with [`Preset::Paper`].
+    pub times: Times,
     /// Noisy samples of each row in the regression set of [`Preset::Paper`], 1 or more. Draws of a row share its label, and with
     /// it the label's error: the stopping rule counts them as if they did not.
     pub draws: usize,
@@ -181,6 +208,7 @@ impl FitSettings {
             length,
             stop: None,
             batch: 1024,
+            times: Times::Fixed,
             draws: 1,
             seed: 0,
             par: Par::rayon(0),

@@ -10,4 +10,5 @@ mod parts;
 pub mod preconditioner;
 mod row_block;
 pub mod score_model;
+pub mod times;
 pub mod training;

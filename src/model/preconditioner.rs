@@ -246,6 +246,11 @@ impl Preconditioner {
         self.parts.radius
     }
 
+    /// Mean squared distance of a row of the data from the mean row.
+    pub(crate) fn variance(&self) -> f64 {
+        self.parts.variances.iter().map(|&v| f64::from(v)).sum()
+    }
+
     /// Inputs of a network: D.
     pub fn inputs(&self) -> usize {
         self.input_groups().len()

@@ -171,7 +171,7 @@ impl Passes {
     }
 }
 
-fn add(sum: &mut [Lane64<f32>], more: &[Lane64<f32>]) {
+pub(super) fn add(sum: &mut [Lane64<f32>], more: &[Lane64<f32>]) {
     for (sum, more) in sum.iter_mut().zip(more) {
         sum.0.iter_mut().zip(&more.0).for_each(|(s, &x)| *s += x);
     }

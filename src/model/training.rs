@@ -6,10 +6,11 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::layout::{DataSource, Layout};
-use super::noise_level::GOLDEN;
+use super::noise_level::{GOLDEN, GRID};
 use super::preconditioner::{Base, Preconditioner};
 use super::row_block::CleanBlock;
-use super::score_model::Passes;
+use super::score_model::{Passes, add};
+use super::times::{PARTS, Recoverable, TimeDensity};
 use crate::diffusion::process::ForwardProcess;
 use crate::kernels::descent::{Rule, forward_into};
 use crate::kernels::share::for_each_item;
@@ -17,6 +18,10 @@ use crate::kernels::{PANEL, Panels};
 use crate::network::{Network, Trainer, TrainerState};
 use crate::random::{Purpose, chunk_streams, stream};
 use crate::{Error, Result};
+
+/// Cells of the grid of times in a part of them.
+const CELLS_IN_PART: usize = (GRID - 1) / PARTS;
+const _: () = assert!(CELLS_IN_PART * PARTS == GRID - 1);
 
 /// How a score model is trained on batches.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,37 +57,10 @@ impl Training {
             warm_up: 0.02,
             average: 0.999,
             weights: [1.0, 2.0],
-            times: TimeDensity { even: 0.25, centre: 1.0, spread: 1.6 },
+            times: TimeDensity::TABLES,
             seed,
             workers,
         }
-    }
-}
-
-/// Which diffusion times training draws: a share evenly over all of them, the others by a logistic law of the log
-/// signal-to-noise ratio, around where there is most to learn.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TimeDensity {
-    /// Share of the evenly spread times, in [0, 1].
-    pub even: f64,
-    /// Centre of the logistic law.
-    pub centre: f64,
-    /// Its scale; positive.
-    pub spread: f64,
-}
-
-impl TimeDensity {
-    /// The time at `place` in [0, 1] of the sequence: evenly spread ones first, then the others from noisy to clean.
-    fn at(&self, process: &ForwardProcess, place: f64) -> f64 {
-        let Self { even, centre, spread } = *self;
-        let (start, end) = (process.start(), process.end());
-        if place < even {
-            return start + (end - start) * place / even;
-        }
-        let law = |x: f64| 1.0 / (1.0 + (-(x - centre) / spread).exp());
-        let (low, high) = (law(process.log_snr(end)), law(process.log_snr(start)));
-        let v = low + (high - low) * (place - even) / (1.0 - even);
-        process.time_of_log_snr(centre + spread * (v / (1.0 - v)).ln()).clamp(start, end)
     }
 }
 
@@ -216,6 +194,21 @@ impl<'a> Run<'a> {
         self.settings.rate = rate;
     }
 
+    /// Looks at the network's errors on `rows`, where the law of the times follows them and it is time to look.
+    ///
+    /// # Errors
+    /// As for the forward pass of the network.
+    pub(crate) fn watch_times(&mut self, rows: Option<&mut HeldRows<'_>>) -> Result<()> {
+        let steps = self.trainer.steps();
+        if let (TimeDensity::Recoverable(law), Some(rows)) = (&mut self.settings.times, rows)
+            && law.due(steps)
+        {
+            let errors = rows.errors(&self.trainer.averaged())?;
+            law.tell(steps, errors, self.preconditioner.variance());
+        }
+        Ok(())
+    }
+
     /// The network with averaged weights.
     pub fn network(&self) -> Network<f32> {
         self.trainer.averaged()
@@ -234,6 +227,10 @@ impl<'a> Run<'a> {
             position: self.position,
             shuffle: self.shuffle.clone(),
             streams: self.clean.iter().map(|(_, rng, _)| rng.clone()).collect(),
+            times: match &self.settings.times {
+                TimeDensity::Recoverable(law) => Some(law.clone()),
+                TimeDensity::Even | TimeDensity::Logistic { .. } => None,
+            },
         }
     }
 
@@ -246,6 +243,9 @@ impl<'a> Run<'a> {
             return Err(Error::Checkpoint("it has another number of rows or another batch".into()));
         }
         self.trainer.restore(&state.trainer)?;
+        if let Some(law) = state.times {
+            self.settings.times = TimeDensity::Recoverable(law);
+        }
         (self.order, self.position, self.shuffle) = (state.order, state.position, state.shuffle);
         self.clean.iter_mut().zip(state.streams).for_each(|((_, rng, _), state)| *rng = state);
         Ok(())
@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
             self.position += take;
         }
         let Self { settings, source, process, preconditioner, passes, clean, rows, stages, .. } = self;
-        let times = settings.times;
+        let times = &settings.times;
         let mut parts: Vec<_> = passes.blocks.iter_mut().zip(clean.iter_mut()).collect();
         for_each_item(&mut parts, &mut passes.workspaces, &|_, block, (noisy, (clean, rng, _))| {
             for (lane, &row) in rows[block * PANEL..].iter().take(PANEL).enumerate() {
@@ -291,6 +291,8 @@ pub(crate) struct RunState {
     /// Random numbers of the order, and of times and noise of each block of the batch.
     shuffle: Xoshiro256PlusPlus,
     streams: Vec<Xoshiro256PlusPlus>,
+    /// The law of the times, where it changes.
+    times: Option<Recoverable>,
 }
 
 /// Losses per row and column of a kind from sums over rows and columns.
@@ -299,7 +301,7 @@ fn mean_losses(sums: [f64; 2], rows: usize, layout: &Layout) -> [f64; 2] {
     [per_row[0] / layout.numerical.max(1) as f64, per_row[1] / layout.blocks.len().max(1) as f64]
 }
 
-/// Rows with noise of even times, drawn once, on which networks are compared.
+/// Rows with noise of even times, drawn once, on which networks are compared, whatever times they are trained on.
 pub struct HeldRows<'a> {
     preconditioner: &'a Preconditioner,
     passes: Passes,
@@ -364,5 +366,73 @@ impl<'a> HeldRows<'a> {
         });
         let sums = clean.iter().fold([0.0; 2], |sums, (_, losses)| [sums[0] + losses[0], sums[1] + losses[1]]);
         Ok(mean_losses(sums, *rows, preconditioner.layout()))
+    }
+
+    /// Mean of `|X_0 - f|^2` over the rows in each part of the times, in the data's units, of a network above those the rows were sent
+    /// through.
+    ///
+    /// # Errors
+    /// As for the forward pass of the network.
+    pub(crate) fn errors(&mut self, network: &Network<f32>) -> Result<Vec<f64>> {
+        let Self { preconditioner, passes, clean, outputs, rows } = self;
+        let Passes { inputs, blocks, workspaces, .. } = passes;
+        forward_into(outputs, None, network.layers(), inputs, workspaces)?;
+        let d = outputs.columns();
+        let mut squares = vec![[0.0; PANEL]; blocks.len()];
+        let mut parts: Vec<_> =
+            outputs.lanes_mut().chunks_mut(d).zip(blocks.iter_mut()).zip(clean.iter()).zip(&mut squares).collect();
+        for_each_item(&mut parts, workspaces, &|_, _, (((outputs, row_block), (clean, _)), squares)| {
+            let before = row_block.outputs.clone();
+            add(&mut row_block.outputs, outputs);
+            preconditioner.value_into(row_block, outputs);
+            row_block.outputs = before;
+            for (clean, value) in clean.values.iter().zip(outputs.iter()) {
+                let lanes = squares.iter_mut().zip(&clean.0).zip(&value.0);
+                lanes.for_each(|((sum, &x), &f)| *sum += f64::from(x - f).powi(2));
+            }
+        });
+        let (mut sums, mut counts) = ([0.0; PARTS], [0.0; PARTS]);
+        for j in 0..*rows {
+            let (block, lane) = (j / PANEL, j % PANEL);
+            let part = usize::from(blocks[block].levels.cell[lane]) / CELLS_IN_PART;
+            sums[part] += squares[block][lane];
+            counts[part] += 1.0;
+        }
+        Ok(sums.iter().zip(&counts).map(|(sum, count)| sum / f64::max(*count, 1.0)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diffusion::process::Schedule;
+    use crate::model::layout::MatrixSource;
+    use crate::random::normal;
+
+    #[test]
+    fn errors_in_each_part_of_the_times_are_those_of_the_closed_form() {
+        let mut rng = stream(5, Purpose::Data);
+        let data = Mat::from_fn(4096, 2, |_, i| [1.0, 0.3][i] * normal::<f32>(&mut rng));
+        let source = MatrixSource::new(data);
+        let process = ForwardProcess::new(Schedule::LOG_SNR, 0.0, 1.0).unwrap();
+        let fitted = Preconditioner::fit(Base::Gaussian, &source, None, &process, 1, 1, None).unwrap();
+        let mut rows = HeldRows::new(&source, &fitted, &process, &[], (1, 2)).unwrap();
+        let before = rows.losses(None).unwrap();
+        // Pairs of neurons cancel at the start, so that the base alone is left.
+        let network = Network::symmetric(fitted.inputs(), 2, 64, 1).unwrap();
+        let errors = rows.errors(&network).unwrap();
+        assert_eq!(rows.losses(None).unwrap(), before);
+        assert!((fitted.variance() / 1.09 - 1.0).abs() < 0.05, "{}", fitted.variance());
+        for (part, error) in errors.iter().enumerate() {
+            // Independent Gaussians of variance v: v h / (alpha^2 v + h), averaged over the part.
+            let at = |k: usize| {
+                let t = (part as f64 + (k as f64 + 0.5) / 16.0) / PARTS as f64;
+                let (gain, h) = (process.alpha(t).powi(2), process.h(t));
+                [1.0, 0.09].map(|v| v * h / (gain * v + h)).iter().sum::<f64>() / 16.0
+            };
+            let known: f64 = (0..16).map(at).sum();
+            // 256 rows, whose squares have a relative deviation of at most sqrt(2): three deviations of the mean.
+            assert!((error / known - 1.0).abs() < 3.0 * (2.0f64 / 256.0).sqrt(), "part {part}: {error} {known}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use faer::Par;
-use ntk_score::fit::{Checkpoint, FitSettings, Length, OptimizerKind, Preset, Stopping, resume};
+use ntk_score::fit::{Checkpoint, FitSettings, Length, OptimizerKind, Preset, Stopping, Times, resume};
 use ntk_score::table::Table;
 use ntk_score::{Error, store};
 
@@ -68,14 +68,19 @@ fn a_fit_goes_on_to_the_same_bytes_on_any_number_of_threads() {
     let table = table(330, 7);
     let sharp = settings(Preset::Best, 60, Stopping::Sharp, OptimizerKind::Nesterov);
     let two_stages = with(&sharp, |settings| (settings.stages, settings.stop) = (2, Some(Stopping::None)));
+    let recoverable = |settings| with(&settings, |settings| settings.times = Times::Recoverable);
     for (settings, at) in [
         // Beyond the first iteration at which rows held out can stop it.
         (settings(Preset::Best, 340, Stopping::HoldOut, OptimizerKind::Adam), &[1, 304, 340][..]),
         // The rule stops after few iterations.
         (sharp, &[1]),
         // In the first network, between the two, and in the second.
-        (two_stages, &[7, 30, 44]),
+        (two_stages.clone(), &[7, 30, 44]),
         (settings(Preset::Ntk, 50, Stopping::None, OptimizerKind::Descent), &[20]),
+        // Before and after times are learnt from the error, at 32 and 64 iterations; of rows held out and of the others.
+        (recoverable(settings(Preset::Best, 70, Stopping::HoldOut, OptimizerKind::Adam)), &[7, 31, 32, 33, 64]),
+        (recoverable(settings(Preset::Ntk, 50, Stopping::None, OptimizerKind::Descent)), &[31, 40]),
+        (recoverable(two_stages.clone()), &[20, 44]),
         (settings(Preset::Paper, 50, Stopping::Sharp, OptimizerKind::Descent), &[1, 20, 50]),
         (settings(Preset::Paper, 50, Stopping::HoldOut, OptimizerKind::Adam), &[25]),
     ] {
@@ -93,6 +98,21 @@ fn a_fit_goes_on_to_the_same_bytes_on_any_number_of_threads() {
             }
         }
     }
+}
+
+#[test]
+fn rows_held_out_have_the_same_times_however_training_draws_them() {
+    let table = table(330, 7);
+    let losses = |times| {
+        let settings = settings(Preset::Best, 40, Stopping::HoldOut, OptimizerKind::Adam);
+        let settings = with(&settings, |settings| settings.times = times);
+        let fitted = resume(&table, &settings, None, &mut |_, _| Ok(ControlFlow::Continue(()))).unwrap();
+        (fitted.record.held_out_losses[0], fitted.record.losses)
+    };
+    let [even, fixed, recoverable] = [Times::Even, Times::Fixed, Times::Recoverable].map(losses);
+    // Of the base alone, and of batches.
+    assert!(even.0 == fixed.0 && fixed.0 == recoverable.0, "{even:?} {fixed:?} {recoverable:?}");
+    assert!(even.1 != fixed.1 && fixed.1 != recoverable.1 && recoverable.1 != even.1);
 }
 
 #[test]
@@ -119,6 +139,7 @@ fn a_checkpoint_of_something_else_and_one_that_is_not_whole_are_refused() {
         with(&settings, |settings| settings.seed = 4),
         with(&settings, |settings| settings.width = 130),
         with(&settings, |settings| settings.length = Length::Iterations(11)),
+        with(&settings, |settings| settings.times = Times::Even),
     ] {
         assert!(refused(&table, &changed).contains("other settings"));
     }

@@ -107,6 +107,8 @@ fn every_preset_and_every_optimizer_fit() {
         &["--optimizer", "gd"],
         &["--optimizer", "nesterov"],
         &["--optimizer", "adam"],
+        &["--times", "even"],
+        &["--times", "recoverable", "--preset", "ntk"],
     ] {
         let fitted = fit(folder.path(), &table, "m.safetensors", more);
         assert!(fitted.status.success(), "{more:?}: {}", String::from_utf8_lossy(&fitted.stderr));
@@ -164,6 +166,10 @@ fn settings_that_cannot_be_used_are_refused() {
     assert_refused(&wide("63"), &["width", "63"]);
     assert_refused(&wide("99999999999998"), &["the network", "PB"]);
     assert_refused(&fit(folder.path(), &table, "m.safetensors", &["--drop", "nothing"]), &["nothing"]);
+    let paper = ["--preset", "paper", "--times", "even"];
+    assert_refused(&fit(folder.path(), &table, "m.safetensors", &paper), &["--times", "--preset best and ntk"]);
+    let unknown = fit(folder.path(), &table, "m.safetensors", &["--times", "odd"]);
+    assert_refused(&unknown, &["--times", "even, fixed, recoverable"]);
     assert_refused(&fit(folder.path(), &table, "m.safetensors", &["--numerical", "town"]), &["town"]);
 }
 
