@@ -140,9 +140,13 @@ fn parse(bytes: Vec<u8>, options: &ReadOptions) -> std::result::Result<(Table, V
 /// [`Error::Table`] with the file's name if it cannot be written.
 pub fn write(file: PendingFile, path: &Path, table: &Table) -> Result<()> {
     let written = file.finish(|w| {
-        // A single name with another delimiter in it is quoted, so that it is read back as one.
-        let single = table.names().len() == 1 && table.names()[0].contains([';', '\t', '|']);
-        let style = if single { QuoteStyle::Always } else { QuoteStyle::Necessary };
+        // A single name with another delimiter in it is quoted, so that it is read back as one; so is one of white space, of which a
+        // file without rows would look empty.
+        let alone = |name: &str| name.contains([';', '\t', '|']) || name.trim().is_empty();
+        let style = match table.names() {
+            [name] if alone(name) => QuoteStyle::Always,
+            _ => QuoteStyle::Necessary,
+        };
         let mut writer = WriterBuilder::new().quote_style(style).from_writer(w);
         writer.write_record(table.names())?;
         for row in 0..table.rows() {
@@ -171,6 +175,19 @@ mod tests {
 
     fn sentence(bytes: &[u8]) -> String {
         read_bytes(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_single_name_comes_back_whatever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv");
+        for name in ["a;b", "\u{b}", " ", "", "a\tb"] {
+            for rows in [0, 2] {
+                let table = Table::new(vec![name.into()], vec![vec!["1".into(); rows]]).unwrap();
+                write(PendingFile::create(&path).unwrap(), &path, &table).unwrap();
+                assert_eq!(read(&path).unwrap(), table, "{name:?}, {rows} rows");
+            }
+        }
     }
 
     #[test]
