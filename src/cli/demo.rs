@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::theory::demo::{self, DemoReport, Field, Measured};
+use crate::diffusion::denoising_error::Average;
+use crate::theory::demo::{self, DemoReport, Field};
 use clap::Args;
 use plotters::prelude::*;
 
@@ -58,7 +59,7 @@ fn summary(report: &DemoReport, folder: &Path, seconds: f64) -> String {
     let mut text = String::new();
     let mut line = |words: String| text += &(words + "\n");
     line(format!("A Gaussian mixture in the plane, {samples} noisy samples, {neurons} neurons."));
-    let error = |e: &Measured| format!("{:.5} +- {:.5}", e.value, e.standard_error);
+    let error = |e: &Average| format!("{:.5} +- {:.5}", e.value, e.standard_error);
     line("Error of the denoiser, E|f - f*|^2 over time and space, with its standard error (lower is better):".into());
     line("                       stopped by the rule                 at the best iteration".into());
     line(format!(

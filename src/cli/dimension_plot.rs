@@ -2,7 +2,8 @@
 
 use plotters::prelude::*;
 
-use crate::theory::dimension::{Estimate, NoiseLevel, Plateau, Report};
+use crate::diffusion::denoising_error::Average;
+use crate::theory::dimension::{NoiseLevel, Plateau, Report};
 
 use super::Outcome;
 use super::plots::{INK, KERNEL, NETWORK, TRUTH, svg};
@@ -13,7 +14,7 @@ pub fn curves(report: &Report) -> Outcome<String> {
 }
 
 /// A curve: its name, its colour, its values and its plateau.
-type Curve = (&'static str, RGBColor, fn(&NoiseLevel) -> Option<Estimate>, Option<Plateau>);
+type Curve = (&'static str, RGBColor, fn(&NoiseLevel) -> Option<Average>, Option<Plateau>);
 
 fn draw(report: &Report, area: &super::plots::Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let plateaus = &report.plateaus;
@@ -22,7 +23,7 @@ fn draw(report: &Report, area: &super::plots::Area<'_>) -> Result<(), Box<dyn st
         ("FLIPD", KERNEL, |level| Some(level.flipd), plateaus.flipd),
         ("rank gap", TRUTH, |level| level.rank_gap, plateaus.rank_gap),
     ];
-    let of = |estimate: fn(&NoiseLevel) -> Option<Estimate>| {
+    let of = |estimate: fn(&NoiseLevel) -> Option<Average>| {
         let point = move |level: &NoiseLevel| estimate(level).map(|e| (level.sigma, e.value, e.standard_error));
         report.curves.iter().filter_map(point).collect::<Vec<_>>()
     };

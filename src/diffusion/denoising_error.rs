@@ -38,12 +38,22 @@ impl Default for TruthSettings {
 }
 
 /// A Monte-Carlo average.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Average {
     /// The average.
     pub value: f64,
     /// Its standard error.
     pub standard_error: f64,
+}
+
+impl Average {
+    /// Of two independent values or more.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let value = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
+        Self { value, standard_error: (variance / n).sqrt() }
+    }
 }
 
 /// Errors of a denoiser, averaged over time; squared unit of the data, summed over coordinates.

@@ -101,14 +101,20 @@ impl Preconditioner {
         Ok(fitted)
     }
 
+    /// The diffusion time of a cell of the grid of scales.
+    fn time_of_cell(&self, cell: usize) -> f64 {
+        let [start, end] = self.parts.times;
+        start + (end - start) * cell as f64 / (GRID - 1) as f64
+    }
+
     /// What the best linear denoiser leaves of each column at each time of the grid, in closed form: with principal axes `u_k` of variance
     /// `v_k`, the root of `sum_k u_ki^2 v_k h / (alpha^2 v_k + h)`. Measured on rows, a code that none of them has would have no scale.
     fn gaussian_scales(&self, process: &ForwardProcess) -> Vec<f32> {
         let Some(mixture) = &self.parts.mixture else { return Vec::new() };
-        let (d, [start, end]) = (self.parts.layout.numerical, self.parts.times);
+        let d = self.parts.layout.numerical;
         let at = |cell: usize| {
-            let t = start + (end - start) * cell as f64 / (GRID - 1) as f64;
-            let (gain, h) = (process.alpha(t).powi(2), process.sqrt_h(t).powi(2));
+            let t = self.time_of_cell(cell);
+            let (gain, h) = (process.alpha(t).powi(2), process.h(t));
             let mut squares = vec![0.0; d];
             for (axis, &variance) in mixture.axes.chunks_exact(d).zip(&mixture.variances) {
                 let variance = f64::from(variance);
@@ -176,12 +182,11 @@ impl Preconditioner {
     /// Root mean square of what the base leaves of each number at each time of the grid, on rows with fresh noise.
     fn measure_scales(&self, source: &dyn DataSource, process: &ForwardProcess, workers: usize, seed: u64) -> Vec<f32> {
         let p = self.parts.layout.numerical;
-        let [start, end] = self.parts.times;
         let mut cells = vec![vec![0.0f32; p]; GRID];
         let worker = || (self.row_block(), self.scratch(), self.clean_block(source));
         let mut workspaces: Vec<_> = (0..workers.max(1)).map(|_| worker()).collect();
         for_each_item(&mut cells, &mut workspaces, &|(rows, scratch, clean), cell, scales| {
-            let t = start + (end - start) * cell as f64 / (GRID - 1) as f64;
+            let t = self.time_of_cell(cell);
             let [mut rng] = chunk_streams(seed, Purpose::Estimate, cell + 1, 1).try_into().expect("one stream");
             let mut squares = vec![0.0f64; p];
             rows.levels.set_all(process, t);

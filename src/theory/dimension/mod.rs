@@ -28,6 +28,7 @@ use faer::{Accum, Mat, Par};
 use serde::Serialize;
 
 use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::denoising_error::Average;
 use crate::diffusion::process::ForwardProcess;
 use crate::diffusion::sampler::Sampler;
 use crate::fit::{FittedTable, SampleSettings};
@@ -62,16 +63,7 @@ const CLEAR: f64 = 2.0;
 /// The rank gap of a level is told if this share of its rows has a clear one.
 const LEAST_SHARE: f64 = 0.5;
 
-/// Mean over rows, with its standard error over rows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Estimate {
-    /// The mean.
-    pub value: f64,
-    /// Its standard error.
-    pub standard_error: f64,
-}
-
-/// The dimension at one level of noise, in columns.
+/// The dimension at one level of noise, in columns: means over rows, with their standard errors over rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NoiseLevel {
     /// Noise to signal, `sqrt(h)/alpha`, in the unit of the coded data.
@@ -79,13 +71,13 @@ pub struct NoiseLevel {
     /// Log signal-to-noise ratio.
     pub log_snr: f64,
     /// MMSE dimension.
-    pub mmse: Estimate,
+    pub mmse: Average,
     /// FLIPD.
-    pub flipd: Estimate,
+    pub flipd: Average,
     /// Quartiles of FLIPD over rows.
     pub flipd_quartiles: [f64; 3],
     /// Rank gap, over the rows whose gap is clear; none if those are fewer than half, or there is one column alone.
-    pub rank_gap: Option<Estimate>,
+    pub rank_gap: Option<Average>,
     /// The share of the rows whose gap is clear.
     pub rank_gap_share: f64,
 }
@@ -104,7 +96,7 @@ pub struct Plateaus {
 impl Plateaus {
     /// Of these levels, noise rising.
     pub fn of(levels: &[NoiseLevel]) -> Self {
-        let of = |estimate: fn(&NoiseLevel) -> Option<Estimate>| {
+        let of = |estimate: fn(&NoiseLevel) -> Option<Average>| {
             let point = |level| estimate(level).map(|e| (e.value, e.standard_error));
             plateau(&levels.iter().map(|level| (level.sigma, point(level))).collect::<Vec<_>>())
         };
@@ -234,7 +226,7 @@ impl<T: Real> Data<'_, T> {
                 observe(x.rows());
                 Ok(f)
             };
-            let mmse = estimate(&self.mmse(t, &mut denoise)?);
+            let mmse = Average::of(&self.mmse(t, &mut denoise)?);
             let mut flipd = self.flipd(t, &mut denoise)?;
             let gaps = self.rank_gaps(t, &mut denoise)?;
             let clear: Vec<f64> = gaps.iter().flatten().map(|&k| k as f64).collect();
@@ -244,9 +236,9 @@ impl<T: Real> Data<'_, T> {
                 sigma: process.sigma(t),
                 log_snr: process.log_snr(t),
                 mmse,
-                flipd: estimate(&flipd),
+                flipd: Average::of(&flipd),
                 flipd_quartiles: quartiles(&mut flipd),
-                rank_gap: told.then(|| estimate(&clear)),
+                rank_gap: told.then(|| Average::of(&clear)),
                 rank_gap_share,
             })
         };
@@ -277,14 +269,15 @@ impl<T: Real> Data<'_, T> {
         let (step, chunks, count) = (STEP * sigma, n.div_ceil(CHUNK), p.min(DIRECTIONS));
         let share = if p > DIRECTIONS { 1.0 / count as f64 } else { 1.0 };
         for k in 0..count {
-            let mut signs = Panels::<T>::zeros(n, p);
-            if p > DIRECTIONS {
+            let signs = (p > DIRECTIONS).then(|| {
+                let mut signs = Panels::<T>::zeros(n, p);
                 fill_normal(&mut signs, &mut chunk_streams(self.seed, Purpose::Probes, k * chunks, chunks), self.par);
-            }
-            let direction = |row: usize, i: usize| match p > DIRECTIONS {
+                signs
+            });
+            let direction = |row: usize, i: usize| match &signs {
                 _ if i >= p => 0.0,
-                true => 1f64.copysign(signs.get(row, i).to_f64()),
-                false => f64::from(u8::from(i == k)),
+                Some(signs) => 1f64.copysign(signs.get(row, i).to_f64()),
+                None => f64::from(u8::from(i == k)),
             };
             let above = denoise(&self.moved(t, &|row, i| step * direction(row, i)))?;
             let below = denoise(&self.moved(t, &|row, i| -step * direction(row, i)))?;
@@ -358,14 +351,6 @@ fn gap(scores: &Mat<f64>) -> Result<Option<usize>> {
         }
     }
     Ok(widest.1)
-}
-
-/// Mean and standard error of two values or more.
-fn estimate(values: &[f64]) -> Estimate {
-    let n = values.len() as f64;
-    let value = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
-    Estimate { value, standard_error: (variance / n).sqrt() }
 }
 
 /// Quartiles, each the nearest value; sorts.
